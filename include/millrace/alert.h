@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* alert.h - surprises that a person should hear of: they open, repeat quietly and close by themselves.
+ *
+ * An alert's identity is (name, source, stream). Opening an open one counts a repeat and replaces the text; it is logged again
+ * at most once an hour. Every change is logged, shown as a metric, and given to the sink (which the root object wires to the
+ * state store and, if set, to `alerts.url`). Runs on: loop. */
+#ifndef MILLRACE_ALERT_H
+#define MILLRACE_ALERT_H
+
+#include "millrace/log.h"
+#include "millrace/metrics.h"
+
+/* name, severity (warn: heals itself; error: someone must act), what it means, remedy */
+#define MR_ALERTS(X)                                                                                                                      \
+    X(MR_A_DISK_LOW, "disk_low", ERROR, "free space under the guard where the queue, zone or state lies",                                 \
+      "make room; the webhook door answers 503 until there is some")                                                                      \
+    X(MR_A_QUEUE_FULL, "queue_full", ERROR, "the durable queue has reached queue.max_size or its disk is full",                           \
+      "see why landing is behind (millrace status), make room or raise queue.max_size")                                                   \
+    X(MR_A_QUEUE_SYNC_FAILED, "queue_sync_failed", ERROR, "a write or sync of the queue failed; its senders got 503 and send again",      \
+      "check the disk; the segment was given up and a new one is in use")                                                                 \
+    X(MR_A_QUEUE_CORRUPT, "queue_corrupt", ERROR, "damaged records inside the queue; the bytes are in quarantine, later records are kept", \
+      "check the disk; look at the file that the alert names")                                                                            \
+    X(MR_A_ZONE_UNWRITABLE, "zone_unwritable", ERROR, "the zone cannot be written; events stay in the queue",                             \
+      "check rights and space of zone.url; landing resumes by itself")                                                                    \
+    X(MR_A_LANDING_LOST, "landing_lost", ERROR, "a decided landing cannot be published: its staged file is gone",                         \
+      "millrace replay -c FILE --landing ID")                                                                                             \
+    X(MR_A_STATE_FAILED, "state_failed", ERROR, "the state store cannot commit; events stay in the queue",                                \
+      "check the disk of data_dir; it resumes by itself")                                                                                 \
+    X(MR_A_CLOCK_STEPPED, "clock_stepped", WARN, "the wall clock moved by more than it should have",                                      \
+      "check time synchronisation; ingest days never go back past a sealed one")                                                          \
+    X(MR_A_SIGNATURE_BURST, "signature_burst", WARN, "many requests with a bad signature",                                                \
+      "millrace explain -c FILE SOURCE REQUEST.json tells why one is refused")                                                            \
+    X(MR_A_ID_CONFLICT, "id_conflict", WARN, "the same event id came with another body; it is kept in quarantine, not landed",            \
+      "compare the two; the vendor may count retries inside the body")                                                                    \
+    X(MR_A_DEDUP_WINDOW, "dedup_window_shortened", WARN, "more event ids than dedup.max_ids; the oldest day was dropped early",           \
+      "raise dedup.max_ids or shorten dedup.window")                                                                                      \
+    X(MR_A_SOURCE_FAILED, "source_failed", ERROR, "the source cannot start or go on",                                                     \
+      "the alert's text says why; millrace check -c FILE tries it")                                                                       \
+    X(MR_A_RELOAD_REFUSED, "reload_refused", WARN, "the config file on disk was refused; the old one keeps serving",                      \
+      "millrace check -c FILE --offline")                                                                                                 \
+    X(MR_A_UNVERIFIED, "unverified_source", WARN, "a webhook source accepts anything: verify is none",                                    \
+      "give it a scheme and secrets")
+
+enum mr_alert_id {
+#define MR_ALERT_ENUM(id, name, severity, meaning, remedy) id,
+    MR_ALERTS(MR_ALERT_ENUM)
+#undef MR_ALERT_ENUM
+        MR_A_COUNT
+};
+struct mr_alert_row {
+    const char *name;
+    bool error; /* severity */
+    const char *meaning, *remedy;
+};
+extern const struct mr_alert_row mr_alert_rows[MR_A_COUNT];
+
+struct mr_alert { /* one that is or was open; for the sink and the status page */
+    enum mr_alert_id id;
+    const char *source, *stream; /* "" if none */
+    const char *text;
+    int64_t opened_us, changed_us, closed_us; /* closed_us 0: open */
+    uint64_t repeats;
+};
+typedef void (*mr_alert_sink)(void *arg, const struct mr_alert *alert);
+
+struct mr_alerts;
+struct mr_alerts *mr_alerts_new(struct mr_log *log, struct mr_metrics *metrics);
+void mr_alerts_free(struct mr_alerts *a);
+void mr_alerts_set_sink(struct mr_alerts *a, mr_alert_sink sink, void *arg);
+void mr_alert_open(struct mr_alerts *a, enum mr_alert_id id, const char *source, const char *stream, const char *fmt, ...) MR_PRINTF(5, 6);
+void mr_alert_close(struct mr_alerts *a, enum mr_alert_id id, const char *source, const char *stream); /* harmless if not open */
+/* At start: an alert that was open when the process ended is open again, unlogged, its opened_us kept. */
+void mr_alert_restore(struct mr_alerts *a, const struct mr_alert *alert);
+size_t mr_alerts_open_count(const struct mr_alerts *a);
+typedef void (*mr_alert_each)(void *arg, const struct mr_alert *alert);
+void mr_alerts_each(const struct mr_alerts *a, mr_alert_each each, void *arg); /* the open ones */
+
+#endif

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* door.h - a kind of source: its options, its life, and what the core promises it. tests/doors runs one suite over every door.
+ *
+ * Life of one source, all on the loop:
+ *
+ *      open ──► start ──► mr_source_up() ──► … ──► stop ──► mr_source_down()      (core frees `self` after it)
+ *                  └────► mr_source_failed(): back-off, then stop, down, open, start again
+ *
+ * - open allocates, no I/O. start answers later with mr_source_up() or mr_source_failed(), exactly once.
+ * - pause/resume: back-pressure or a person. After pause() nothing more is read from outside; what was captured may still land.
+ * - stop: let go of everything, then mr_source_down(), exactly once. May come in any state.
+ * - drain: capture nothing more, land what is captured, then mr_source_drained(). stop follows.
+ * - once: (--once) land everything there is, then mr_source_finished() with MR_OK, or the reason why not.
+ * - A door asks for its positions and hands its moves to landing; it never writes a position.
+ * - A hub is what all sources of one door share in a process: the webhook door's listener and queue. It exists while any source of the door is
+ *   configured or hub_wanted() says that something of old must still land. */
+#ifndef MILLRACE_DOOR_H
+#define MILLRACE_DOOR_H
+
+#include "millrace/landing.h"
+#include "millrace/option.h"
+
+struct mr_source; /* the core's side of one source */
+
+struct mr_core {              /* what every door and hub may use; borrowed, lives longer than they */
+    struct mr_loop *loop;
+    struct mr_store *store;   /* read side: state.h */
+    struct mr_landings *landings;
+    const char *data_dir;
+    const char *environment;
+    bool once;
+};
+
+struct mr_check_line { enum { MR_CHECK_OK, MR_CHECK_WARN, MR_CHECK_FAIL } level; const char *stream; /* or NULL */ };
+
+struct mr_door {
+    const char *name, *doc;                     /* config key; sentence for the reference */
+    const struct mr_option *options;            /* rows below `sources.<name>.<door>` */
+    size_t options_size, self_size;
+    /* Checks that rows cannot express; `name` is the source's. Pure. May be NULL. */
+    void (*validate)(const char *name, const void *options, struct mr_where where, struct mr_config_errors *errors);
+    /* Checks between all sources of this door (the same route twice). `names`, `options`, `wheres`: count each. May be NULL. */
+    void (*validate_all)(const char *const *names, const void *const *options, const struct mr_where *wheres, size_t count, struct mr_config_errors *errors);
+
+    enum mr_code (*open)(void *self, struct mr_source *src, const void *options, struct mr_err *err);
+    void (*start)(void *self);
+    void (*pause)(void *self), (*resume)(void *self);
+    void (*drain)(void *self);
+    void (*once)(void *self);
+    void (*stop)(void *self);
+    void (*close)(void *self);                  /* frees what open made; no I/O; may be NULL */
+    void (*check)(void *self, void (*line)(void *arg, struct mr_check_line l, const char *text), void *arg, void (*done)(void *arg)); /* try, change nothing */
+    void (*status)(const void *self, struct mr_buf *json); /* members of a JSON object, each with a leading comma */
+
+    /* The hub; all NULL for a door without one. */
+    const struct mr_option *hub_options;        /* rows at the top level of the config: http, queue */
+    size_t hub_options_size, hub_size;
+    bool (*hub_wanted)(const char *data_dir);   /* is there anything of old? Blocks shortly; start-up only */
+    enum mr_code (*hub_open)(void *hub, const struct mr_core *core, const void *hub_options, struct mr_err *err);
+    void (*hub_start)(void *hub, void (*cb)(void *arg, const struct mr_err *err), void *arg);   /* before its sources start */
+    void (*hub_reload)(void *hub, const void *hub_options);
+    void (*hub_drain)(void *hub, void (*cb)(void *arg), void *arg);  /* after its sources have drained: land what is left */
+    void (*hub_once)(void *hub, void (*cb)(void *arg, const struct mr_err *err), void *arg);
+    void (*hub_stop)(void *hub, void (*cb)(void *arg), void *arg);
+    void (*hub_status)(const void *hub, struct mr_buf *json);
+};
+
+/* -- what a door says and asks ------------------------------------------------------------------------------------------ */
+const char *mr_source_name(const struct mr_source *src);
+const struct mr_core *mr_source_core(const struct mr_source *src);
+void *mr_source_hub(const struct mr_source *src); /* its door's hub, or NULL */
+void mr_source_up(struct mr_source *src);
+void mr_source_failed(struct mr_source *src, const struct mr_err *err); /* from start, or later from up: back-off by the error's class */
+void mr_source_down(struct mr_source *src);
+void mr_source_drained(struct mr_source *src);
+void mr_source_finished(struct mr_source *src, const struct mr_err *err);
+void mr_source_position(struct mr_source *src, struct mr_str stream, struct mr_str part, mr_position_cb cb, void *arg);
+
+#endif

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* worker.h - where a thread may block. Four lanes, so that a slow disk does not stop a commit, nor compression a sync:
+ *
+ *   SYNC      fsync, rename, directory sync, segment filling     2 threads
+ *   STATE     the state store, in order                          1 thread
+ *   COMPRESS  staging: encode, compress, write; in niced threads 1 thread on two cores, else cores - 1, at most 4
+ *   MISC      the rest: reading files, dropping, checking        1 thread
+ *
+ * A job's run() sees only what is in its own struct; done() runs on the loop, exactly once, also after a cancel, and never
+ * before mr_worker_submit() has returned. The job's memory is the caller's until done(). */
+#ifndef MILLRACE_WORKER_H
+#define MILLRACE_WORKER_H
+
+#include "millrace/loop.h"
+
+enum mr_lane { MR_LANE_SYNC, MR_LANE_STATE, MR_LANE_COMPRESS, MR_LANE_MISC, MR_LANES };
+
+struct mr_job {
+    void (*run)(struct mr_job *job);                 /* worker */
+    void (*done)(struct mr_job *job, bool canceled); /* loop; canceled: run was never called */
+    /* private */
+    struct mr_job *next, *prev;
+    enum mr_lane lane;
+    unsigned char state;
+};
+
+struct mr_workers;
+MR_MUST enum mr_code mr_workers_new(uv_loop_t *uv, struct mr_workers **out, struct mr_err *err);
+/* Lane's jobs that wait are canceled, those that run end; then the threads are joined and closed_cb runs on the loop. */
+void mr_workers_close(struct mr_workers *w, void (*closed_cb)(void *arg), void *arg);
+void mr_workers_free(struct mr_workers *w); /* after closed_cb */
+void mr_worker_submit(struct mr_workers *w, enum mr_lane lane, struct mr_job *job); /* loop; first in, first out within a lane */
+bool mr_worker_cancel(struct mr_workers *w, struct mr_job *job); /* a wish; done() comes either way */
+
+#endif

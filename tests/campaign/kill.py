@@ -1,0 +1,94 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Random kill -9 under load, and in recovery, and in the drain, and in run --once; then every event is counted.
+
+usage: kill.py [--kills 200] [--seed N]
+"""
+import argparse
+import os
+import random
+import signal
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+from pair import Pair, result, tell  # noqa: E402
+from server import Home  # noqa: E402
+
+KINDS = {"load": 60, "recovery": 20, "drain": 10, "once": 10}
+
+
+def one_kill(kind, pair, rnd, ready_in):
+    """Starts the server, lets it work for a random time, kills it. Returns (exit code, seconds until ready)."""
+    server = pair.server
+    begun = time.monotonic()
+    if kind == "recovery":
+        server.spawn()
+        pair.quiet.wait(rnd.uniform(0, 1.2 * ready_in))
+        return server.kill9(), ready_in
+    if kind == "once":
+        server.spawn("--once")
+        pair.quiet.wait(rnd.uniform(0, 2 * ready_in))
+        return server.kill9(), ready_in
+    server.start()
+    ready_in = time.monotonic() - begun
+    pair.quiet.wait(rnd.uniform(0.05, 1.6))
+    if kind == "drain":
+        server.signal(signal.SIGTERM)
+        pair.quiet.wait(rnd.uniform(0, 0.3))
+    return server.kill9(), ready_in
+
+
+def campaign(kills, seed):
+    rnd = random.Random(seed)
+    print(f"kill: {kills} kills, seed {seed}")
+    with Home("mr-kill") as home:
+        pair = Pair(home, seed)
+        pair.send()
+        ready_in, done, faults = 0.3, {k: 0 for k in KINDS}, []
+        for n in range(1, kills + 1):
+            kind = rnd.choices(list(KINDS), KINDS.values())[0]
+            code, ready_in = one_kill(kind, pair, rnd, ready_in)
+            done[kind] += 1
+            if code not in ((-9,) if kind in ("load", "recovery") else (-9, 0)):
+                faults.append(f"kill {n} ({kind}): the server had ended by itself with {code}:\n{pair.server.tail()}")
+                break
+            if n % 10 == 0:
+                counts = pair.reader.scan()
+                acked = {name: len(load.ledger.acked) for name, load in pair.loads.items()}
+                print(f"  {n} kills {done}, acked {acked}, landed "
+                      f"{ {s: sum(c.values()) for s, c in counts.items()} }", flush=True)
+                doubled = [i for c in counts.values() for i, k in c.items() if k > 1]
+                if doubled or pair.reader.problems:
+                    faults.append(f"seen after kill {n}: doubled {doubled[:3]}, {pair.reader.problems[:3]}")
+                    break
+        try:
+            pair.finish()
+        except AssertionError as e:
+            pair.hang_up()
+            faults.append(str(e))
+        verdicts, more = pair.verdicts()
+        faults += more
+        deep = pair.server.cli("verify", "--deep")
+        if deep.returncode:
+            faults.append(f"verify --deep: {deep.returncode} {(deep.stdout + deep.stderr).decode()[-500:]}")
+        for name, verdict in verdicts.items():
+            print(f"  {name}: {verdict}")
+        tell(faults)
+        code = result("kill", verdicts.values(), faults, pair.reader.problems, kills=sum(done.values()), seed=seed)
+        assert code == 0, "the campaign found faults"
+
+
+def main():
+    ap = argparse.ArgumentParser(description=__doc__)
+    ap.add_argument("--kills", type=int, default=200)
+    ap.add_argument("--seed", type=int, default=random.SystemRandom().randint(1, 10 ** 6))
+    args = ap.parse_args()
+    try:
+        campaign(args.kills, args.seed)
+    except AssertionError as e:
+        sys.exit(f"kill: {e}")
+
+
+if __name__ == "__main__":
+    main()

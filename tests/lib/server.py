@@ -1,0 +1,309 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Starts, watches, kills and stops the real binary (env MILLRACE_BIN) in a home folder of its own.
+
+    with Home() as home:
+        server = Server(home, config(home, {"hooks": webhook()}))
+        server.start()
+        ...
+        server.stop()
+
+A Home is removed at the end, and kept (and named) when the test failed. A server never outlives its test: the kernel
+kills it with the thread that started it.
+"""
+import ctypes
+import http.client
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+SECRET = "s3cr3t-of-the-test-suite"
+SECRET_ENV = "MRT_SECRET"
+PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None)
+
+SANITIZER_MARKS = ("ERROR: AddressSanitizer", "runtime error:", "WARNING: ThreadSanitizer", "ERROR: LeakSanitizer",
+                   "Assertion `", "stack smashing")
+
+
+class Died(AssertionError):
+    """The server ended when it should be alive."""
+
+
+def binary():
+    path = os.environ.get("MILLRACE_BIN")
+    if not path:
+        here = os.path.dirname(os.path.abspath(__file__))
+        path = os.path.join(here, "..", "..", "build", "debug", "millrace")
+    path = os.path.abspath(path)
+    if not os.access(path, os.X_OK):
+        sys.exit(f"no millrace at {path}: build it, or say where it is by MILLRACE_BIN")
+    return path
+
+
+def free_port():
+    """A free port below the ephemeral range, so that no client's own port can take it between two starts."""
+    while True:
+        port = random.SystemRandom().randint(15000, 32000)
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
+
+
+def until(what, condition, timeout=20.0, every=0.02):
+    """Waits for something that only a look from outside can tell; its value, or AssertionError with what was awaited."""
+    end = time.monotonic() + timeout
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {timeout:g} s: {what}")
+        time.sleep(every)
+
+
+class Home:
+    """A temporary folder, kept when the test in it fails."""
+
+    def __init__(self, name="millrace", under=None):
+        self.path = tempfile.mkdtemp(prefix=name + ".", dir=under or os.environ.get("MILLRACE_TEST_TMP"))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *rest):
+        if kind is None or kind is KeyboardInterrupt or os.environ.get("MILLRACE_TEST_KEEP") == "no":
+            shutil.rmtree(self.path, ignore_errors=True)
+        else:
+            print(f"kept: {self.path}", file=sys.stderr)
+
+    def at(self, *parts):
+        return os.path.join(self.path, *parts)
+
+
+def webhook(scheme="github", path=None, env=SECRET_ENV, **more):
+    """A webhook source as the config has it."""
+    verify = {"scheme": scheme}
+    if scheme != "none":
+        verify["secrets"] = [f"${{env:{e}}}" for e in ([env] if isinstance(env, str) else env)]
+    verify.update(more.pop("verify", {}))
+    return {"webhook": {"path": path or "/hooks/" + scheme, "verify": verify, **more}}
+
+
+def config(home, sources, zone=None, data_dir=None, **top):
+    """A whole config as a dict; the roll is one second so that landings happen while we look."""
+    zone_cfg = {"url": "file:" + home.at("zone"), "roll": {"age": "1s"}}
+    zone_cfg.update(zone or {})
+    base = {"environment": "test", "data_dir": data_dir or home.at("data"), "state": "sqlite", "zone": zone_cfg,
+            "http": {"listen": f"127.0.0.1:{free_port()}"}, "admin": {"listen": f"127.0.0.1:{free_port()}"},
+            "sources": sources}
+    for key, value in top.items():
+        if isinstance(base.get(key), dict) and isinstance(value, dict):
+            base[key] = {**base[key], **value}
+        else:
+            base[key] = value
+    return base
+
+
+def _die_with_parent():
+    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+class Server:
+    def __init__(self, home, cfg, env=None, wrapper=(), file="millrace.yaml"):
+        self.home, self.cfg, self.wrapper = home, cfg, list(wrapper)
+        self.file = home.at(file)
+        self.env = {SECRET_ENV: SECRET, "TZ": "UTC", **(env or {})}
+        self.log_path = home.at("server.log")
+        self.proc = None
+        self.extra_env = {}
+        self.write_config()
+
+    # -- places -------------------------------------------------------------------------------------------------
+
+    @property
+    def port(self):
+        return int(self.cfg["http"]["listen"].rsplit(":", 1)[1])
+
+    @property
+    def admin(self):
+        return int(self.cfg["admin"]["listen"].rsplit(":", 1)[1])
+
+    @property
+    def zone(self):
+        return self.cfg["zone"]["url"].removeprefix("file:")
+
+    @property
+    def data_dir(self):
+        return self.cfg["data_dir"]
+
+    @property
+    def pid(self):
+        return self.proc.pid
+
+    def write_config(self):
+        """JSON is YAML; a test that is about YAML itself writes its own text."""
+        text = self.cfg if isinstance(self.cfg, str) else json.dumps(self.cfg, indent=1)
+        with open(self.file, "w") as f:
+            f.write(text + "\n")
+
+    def environment(self, extra=None):
+        env = {**os.environ, **self.env, **self.extra_env, **(extra or {})}
+        for name, more in (("ASAN_OPTIONS", "detect_leaks=1"), ("UBSAN_OPTIONS", "print_stacktrace=1")):
+            env.setdefault(name, more)
+        return env
+
+    # -- life ---------------------------------------------------------------------------------------------------
+
+    def spawn(self, *args, extra=None, wrapper=None):
+        log = open(self.log_path, "ab")
+        log.write(f"---- start {' '.join(args)} {extra or ''}\n".encode())
+        log.flush()
+        self.log_mark = log.tell()
+        cmd = (self.wrapper if wrapper is None else list(wrapper)) + [binary(), "run", "-c", self.file, *args]
+        self.proc = subprocess.Popen(cmd, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.home.path,
+                                     env=self.environment(extra), preexec_fn=_die_with_parent)
+        log.close()
+        return self
+
+    def start(self, extra=None, timeout=30.0, wrapper=None):
+        """Starts and waits for /readyz."""
+        self.spawn(extra=extra, wrapper=wrapper)
+        self.wait_ready(timeout)
+        return self
+
+    def alive(self):
+        return self.proc is not None and self.proc.poll() is None
+
+    def ready(self):
+        try:
+            return self.get("/readyz", timeout=5).status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+
+    def wait_ready(self, timeout=30.0):
+        def look():
+            if not self.alive():
+                raise Died(f"ended with {self.proc.returncode} before it was ready:\n{self.tail()}")
+            return self.ready()
+        try:
+            until("/readyz answers 200", look, timeout)
+        except Died:
+            raise
+        except AssertionError as e:
+            raise AssertionError(f"{e}\n{self.tail()}") from None
+
+    def kill9(self):
+        if self.alive():
+            os.kill(self.proc.pid, signal.SIGKILL)
+        return self.proc.wait()
+
+    def signal(self, number):
+        os.kill(self.proc.pid, number)
+
+    def wait(self, timeout=60.0):
+        try:
+            return self.proc.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"still running after {timeout:g} s:\n{self.tail()}") from None
+
+    def stop(self, want=0, timeout=60.0):
+        """SIGTERM; the exit code must be `want`, and no sanitizer may have spoken."""
+        self.signal(signal.SIGTERM)
+        code = self.wait(timeout)
+        self.sanitized()
+        if want is not None and code != want:
+            raise AssertionError(f"exit code {code} after SIGTERM, {want} expected:\n{self.tail()}")
+        return code
+
+    def drain(self, timeout=120.0, want=0):
+        """run --once: lands whatever the queue holds."""
+        self.spawn("--once", wrapper=[])
+        code = self.wait(timeout)
+        self.sanitized()
+        if want is not None and code != want:
+            raise AssertionError(f"run --once ended with {code}:\n{self.tail()}")
+        return code
+
+    # -- looking in ---------------------------------------------------------------------------------------------
+
+    def get(self, path, timeout=10.0):
+        """GET from the admin listener."""
+        conn = http.client.HTTPConnection("127.0.0.1", self.admin, timeout=timeout)
+        try:
+            conn.request("GET", path)
+            res = conn.getresponse()
+            res.text = res.read().decode("utf-8", "replace")
+            return res
+        finally:
+            conn.close()
+
+    def metrics(self):
+        """Prometheus text as {'name{labels}': value}."""
+        out = {}
+        for line in self.get("/metrics").text.splitlines():
+            if line and not line.startswith("#"):
+                key, value = line.rsplit(" ", 1)
+                out[key] = float(value)
+        return out
+
+    def memory_kib(self, key="VmHWM"):
+        with open(f"/proc/{self.proc.pid}/status") as f:
+            for line in f:
+                if line.startswith(key + ":"):
+                    return int(line.split()[1])
+        raise AssertionError(f"no {key} in /proc/{self.proc.pid}/status")
+
+    def log(self, since_start=True):
+        with open(self.log_path, "rb") as f:
+            f.seek(self.log_mark if since_start else 0)
+            return f.read().decode("utf-8", "replace")
+
+    def tail(self, lines=25):
+        return "\n".join(self.log().splitlines()[-lines:])
+
+    def sanitized(self):
+        text = self.log(since_start=False)
+        for mark in SANITIZER_MARKS:
+            at = text.find(mark)
+            if at >= 0:
+                raise AssertionError("the binary's own checks failed:\n" + text[max(0, at - 200):at + 3000])
+
+    def cli(self, verb, *args, stdin=b"", extra=None, timeout=60.0, file=True):
+        """Another millrace command on the same config; args follow -c FILE."""
+        cmd = [binary(), *verb.split()] + (["-c", self.file] if file else []) + list(args)
+        return subprocess.run(cmd, input=stdin, capture_output=True, env=self.environment(extra), cwd=self.home.path,
+                              timeout=timeout)
+
+
+def has_faults():
+    """True in builds with named points."""
+    done = subprocess.run([binary(), "run", "--points"], capture_output=True, text=True)
+    return done.returncode == 0 and bool(done.stdout.split())
+
+
+def points():
+    done = subprocess.run([binary(), "run", "--points"], capture_output=True, text=True)
+    return [line.split()[0] for line in done.stdout.splitlines() if line.strip()] if done.returncode == 0 else []
+
+
+def preload(*libs):
+    """LD_PRELOAD for these libraries; a sanitizer's runtime must come first in the list, or it refuses to start."""
+    ldd = subprocess.run(["ldd", binary()], capture_output=True, text=True).stdout
+    runtime = [w for line in ldd.splitlines() for w in line.split()
+               if w.startswith("/") and ("libasan" in w or "libtsan" in w)]
+    return ":".join(runtime[:1] + list(libs))
+
+
+def is_sanitized():
+    return any(w in subprocess.run(["ldd", binary()], capture_output=True, text=True).stdout
+               for w in ("libasan", "libtsan"))
