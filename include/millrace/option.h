@@ -21,12 +21,14 @@ enum mr_type {                /* field at `offset` of the owner's struct */
     MR_T_STRINGS,             /* struct mr_strings: a list, or one    */
     MR_T_SECRETS,             /* struct mr_secrets: a list, or one    */
     MR_T_MAP,                 /* a struct inside: rows in `sub`; absent: its defaults, if none is mandatory (see MR_OPT_PRESENT) */
-    MR_T_LIST                 /* struct mr_list of structs of `sub_size` bytes: rows in `sub` */
+    MR_T_LIST,                /* struct mr_list of structs of `sub_size` bytes: rows in `sub` */
+    MR_T_LISTEN               /* char *: host:port, [v6]:port; checked, port 0 allowed */
 };
 enum mr_option_flag {
     MR_OPT_MANDATORY = 1,     /* must be given (inside a MAP that is given) */
     MR_OPT_FIXED = 2,         /* a reload that changes it is refused whole */
-    MR_OPT_PRESENT = 4        /* MAP: a `bool` at offset says whether it was given; the struct follows at `offset2` */
+    MR_OPT_PRESENT = 4,       /* MAP: a `bool` at offset says whether it was given; the struct follows at `offset2` */
+    MR_OPT_SCALAR = 8         /* MAP: a plain value stands for the map with its first row alone (state: sqlite) */
 };
 
 struct mr_secret {
@@ -42,7 +44,8 @@ struct mr_option {
     const char *name;         /* NULL ends the table */
     enum mr_type type;
     size_t offset;
-    const char *def, *min, *max; /* as a person would write them; NULL: none (STRING: NULL, numbers: 0) */
+    const char *def, *min, *max; /* as a person would write them; NULL: none (STRING: NULL, numbers: 0). STRINGS, SECRETS, LIST: min and max
+                                    count the items, def of STRINGS is "a, b" */
     const char *doc;          /* a sentence or two: what it does, what it trades, what to take if unsure */
     unsigned flags;
     const char *const *choices; /* ENUM: NULL-terminated */
@@ -54,5 +57,7 @@ struct mr_option {
 struct mr_where { int line, column; };
 struct mr_config_errors; /* collects all errors; config/ sorts and prints them as file:line:column: text */
 void mr_config_error(struct mr_config_errors *errors, struct mr_where where, const char *fmt, ...) MR_PRINTF(3, 4);
+/* Where "dedup.id" stands below `where` (a source's, as validate() gets it): the value, or the nearest map above it that is there. */
+struct mr_where mr_config_where(const struct mr_config_errors *errors, struct mr_where where, const char *path);
 
 #endif
