@@ -15,7 +15,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from pair import Pair, result, tell  # noqa: E402
 from server import Home  # noqa: E402
 
-KINDS = {"load": 60, "recovery": 20, "drain": 10, "once": 10}
+KINDS = ("load",) * 6 + ("recovery",) * 2 + ("drain", "once")     # shares, in tenths
 
 
 def one_kill(kind, pair, rnd, ready_in):
@@ -46,8 +46,9 @@ def campaign(kills, seed):
         pair = Pair(home, seed)
         pair.send()
         ready_in, done, faults = 0.3, {k: 0 for k in KINDS}, []
-        for n in range(1, kills + 1):
-            kind = rnd.choices(list(KINDS), KINDS.values())[0]
+        kinds = [KINDS[i % len(KINDS)] for i in range(kills)]
+        rnd.shuffle(kinds)
+        for n, kind in enumerate(kinds, 1):
             code, ready_in = one_kill(kind, pair, rnd, ready_in)
             done[kind] += 1
             if code not in ((-9,) if kind in ("load", "recovery") else (-9, 0)):
