@@ -1,0 +1,3 @@
+module go-group
+
+go 1.19
