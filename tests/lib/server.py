@@ -10,6 +10,7 @@
 A Home is removed at the end, and kept (and named) when the test failed. A server never outlives its test: the kernel
 kills it with the thread that started it.
 """
+import contextlib
 import ctypes
 import http.client
 import json
@@ -22,6 +23,8 @@ import subprocess
 import sys
 import tempfile
 import time
+
+from zone import Reader
 
 SECRET = "s3cr3t-of-the-test-suite"
 SECRET_ENV = "MRT_SECRET"
@@ -307,3 +310,33 @@ def preload(*libs):
 def is_sanitized():
     return any(w in subprocess.run(["ldd", binary()], capture_output=True, text=True).stdout
                for w in ("libasan", "libtsan"))
+
+
+@contextlib.contextmanager
+def running(sources, name="mr-e2e", env=None, stop=True, **top):
+    """A started server in a home of its own; drained by SIGTERM at the end of the story, if that has not ended it."""
+    with Home(name) as home:
+        server = Server(home, config(home, sources, **top), env=env)
+        try:
+            server.start()
+            yield server
+            if stop and server.alive():
+                server.stop()
+            server.sanitized()
+        except BaseException:
+            print(server.tail(), file=sys.stderr)
+            raise
+        finally:
+            server.kill9()
+
+
+def landed(server, source=None):
+    """Drains the server by SIGTERM and reads the zone: all records, which are then all that there will be."""
+    if server.alive():
+        server.stop()
+    reader = Reader(server.zone)
+    records = reader.all(source)
+    reader.strangers()
+    if reader.problems:
+        raise AssertionError("the zone: " + "; ".join(reader.problems))
+    return records
