@@ -31,10 +31,16 @@ INJECTIONS = {
 }
 
 
-def tracer(injection):
+def tracer(injection, log):
     """strace as a detached grandchild, so that the process that we start and kill is the server itself."""
     calls = injection.split(":")[0]
-    return ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={calls}", "-e", f"inject={injection}"]
+    return ["strace", "-D", "-f", "-qq", "-o", log, "-e", f"trace={calls}", "-e", f"inject={injection}"]
+
+
+def injected(log):
+    """How often a call really was made to fail or wait: an injection that hits nothing proves nothing."""
+    with open(log, errors="replace") as f:
+        return sum("(INJECTED)" in line or "(DELAYED)" in line for line in f)
 
 
 def may_trace():
@@ -49,7 +55,7 @@ def under_injection(name, injection, seed):
         pair = Pair(home, seed, rate=200)
         server, faults = pair.server, []
         try:
-            server.spawn(wrapper=tracer(injection), extra={"ASAN_OPTIONS": "detect_leaks=0"})
+            server.spawn(wrapper=tracer(injection, home.at("strace.log")), extra={"ASAN_OPTIONS": "detect_leaks=0"})
             server.wait_ready(60)
             pair.send()
             pair.quiet.wait(5.0)
@@ -61,6 +67,8 @@ def under_injection(name, injection, seed):
             if server.proc.returncode not in (0, 1):
                 faults.append(f"ended with {server.proc.returncode}:\n{server.tail(8)}")
             server.sanitized()
+            if not injected(home.at("strace.log")):
+                faults.append("no call was hit: the injection does not fit the server's calls any more")
             pair.finish()
         except AssertionError as e:
             faults.append(str(e))
