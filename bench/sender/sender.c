@@ -510,6 +510,8 @@ int mr_sender_run(const struct mr_sender_config *config, struct mr_event_maker *
     (void)rc;
     if (config->rate_per_s > 0)
         close(s->pace_fd);
+    if (config->count > 0 && s->due > config->count)
+        s->due = config->count;
     if (s->due > report->sent)
         report->unsent = s->due - report->sent;
     mr_acked_close(&s->acked);
