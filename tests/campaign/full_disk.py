@@ -18,7 +18,8 @@ from disk import Cannot, Tmpfs, fill  # noqa: E402
 from pair import Pair, result, tell  # noqa: E402
 from server import Home, until  # noqa: E402
 
-SMALL = {"queue": {"segment_size": "1MiB"}}
+# No reserve: the file system itself must say ENOSPC.
+SMALL = {"queue": {"segment_size": "1MiB", "disk_reserve": "0B"}, "limits": {"disk_reserve": "0B"}}
 
 
 def full(what, seed):

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The queue grows past what memory allows while the zone has no room: memory stays bounded, and all lands afterwards.
 
-A process with `limits.memory: 64MiB` acknowledges several times that in events whose zone is full, is killed, recovers the queue,
-and lands it, each event once. Its peak (VmHWM) is watched in all three acts.
+A process with `limits.memory: 64MiB` acknowledges several times that in events while its zone is full, is killed,
+recovers the queue, and lands it, each event once. Its peak (VmHWM) is watched in all three acts.
 
 usage: memory.py [--ci] [--seed N]      exit 77 where a tmpfs cannot be mounted
 """
@@ -23,7 +23,7 @@ BODY = 60000
 
 
 def bound_kib():
-    """limits.memory, the program itself, and what a sanitizer adds (shadow, quarantine of freed memory, its own tables)."""
+    """limits.memory, the program itself, and what a sanitizer adds (shadow, quarantine of freed memory, tables)."""
     return (LIMIT_MIB + 48) * 1024 * (4 if is_sanitized() else 1)
 
 
@@ -32,7 +32,7 @@ def campaign(seed, megabytes):
     with Home("mr-memory") as home, Tmpfs(home.at("small"), "8m") as disk:
         zone = os.path.join(disk.folder, "zone")
         pair = Pair(home, seed, rate=0, big=1.0, big_size=BODY, limit=events // 2, connections=2,
-                    zone={"url": "file:" + zone, "compression": "none"}, limits={"memory": f"{LIMIT_MIB}MiB"})
+                    zone={"url": "file:" + zone, "compression": "none"}, limits={"memory": f"{LIMIT_MIB}MiB", "disk_reserve": "0B"})
         server, faults, peaks = pair.server, [], {}
         # glibc keeps freed memory of several arenas; a sanitizer keeps it in quarantine. Neither is what is measured.
         server.env["ASAN_OPTIONS"] = "detect_leaks=1:quarantine_size_mb=16"

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Midnight, sealing, and a clock that steps back, under libfaketime.
 
-An event of yesterday lies in yesterday's partition and today's in today's, though one landing was open over midnight; the
-day that ended is sealed; a clock stepped back behind it does not open it again; event ids seen before the step and before
-a restart are still known.
+An event of yesterday lies in yesterday's partition and today's in today's, though one landing was open over midnight;
+the day that ended is sealed; a clock stepped back behind it does not open it again; event ids seen before the step and
+before a restart are still known.
 
 usage: midnight.py       exit 77 without libfaketime
 """
@@ -93,7 +93,6 @@ def test_a_day_is_sealed_at_the_next_start_when_nobody_was_there_at_its_end():
         day = Day(home, 0)
         server = day.server.start()
         try:
-            first = day.clock.today()
             day.post("before")
             first_lies = day.landed("before")
             server.stop()

@@ -4,8 +4,8 @@
 
 Crash: the server starts with MILLRACE_CRASH=point:n and must die there (a point that no scenario reaches is a failure,
 unless UNREACHED names it with a reason); it starts again without, and nothing may be lost, doubled or torn.
-Fail: with MILLRACE_FAIL=point:n:ERRNO the server may refuse for a while (503 with Retry-After) and must go on by itself;
-if it ends, then with exit 1 and an error that says why.
+Fail: with MILLRACE_FAIL=point:n:ERRNO the server may refuse for a while (503 with Retry-After) and must go on by
+itself; if it ends, then with exit 1 and an error that says why.
 
 usage: points.py [--ci] [--seed N] [--only POINT] [--part crash|fail]     exit 77 in builds without points
 """

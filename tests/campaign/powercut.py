@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Real power cuts: ext4 on a loop device, shut down without flushing its journal while the server works, mounted again.
 
-kill -9 proves nothing about fsync, the page cache survives it; this does. Two layouts take turns: all of millrace on one
-device, and the zone on a second one, whose journal no sync of the queue or of the state can flush along the way. Two
-moments take turns: any moment, and just after a file got its final name.
+kill -9 proves nothing about fsync, the page cache survives it; this does. Two layouts take turns: all of millrace on
+one device, and the zone on a second one, whose journal no sync of the queue or of the state can flush along the way.
+Two moments take turns: any moment, and just after a file got its final name.
 
 usage: powercut.py [--cuts 20] [--seed N]      exit 77 where loop devices cannot be mounted
 """
@@ -45,7 +45,7 @@ class Machine:
 
 
 def run(cuts, seed, layout, mutant=None, moments=("any", "published"), rate=600):
-    """Cuts the power `cuts` times; returns (verdicts, faults, zone problems, cuts made). A mutant ends at its first fault."""
+    """Cuts the power `cuts` times, or until the first fault: (verdicts, faults, zone problems, cuts made)."""
     rnd = random.Random(f"{seed}/{layout}")
     with Home("mr-power") as home:
         machine = Machine(home, layout)

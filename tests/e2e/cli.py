@@ -14,7 +14,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import case  # noqa: E402
 import sign  # noqa: E402
 import state  # noqa: E402
-from deliver import accepted, deliver, event  # noqa: E402
+from deliver import accepted, deliver, event, wait_landed  # noqa: E402
 from server import SECRET, Home, Server, config, landed, running, until, webhook  # noqa: E402
 from zone import Reader  # noqa: E402
 
@@ -34,12 +34,7 @@ def configured(text_or_sources=None, **top):
         yield Server(home, cfg)
 
 
-def wait_landed(server, ident):
-    reader = Reader(server.zone)
-    until(f"{ident} lands", lambda: any(c[ident] for c in reader.scan().values()), 20)
-
-
-# -- check --------------------------------------------------------------------------------------------------------------
+# -- check ---------------------------------------------------------------------------------------------------
 
 def test_check_of_a_good_config_prints_lines_of_the_contract():
     with configured() as server:
@@ -62,24 +57,22 @@ def test_check_of_an_unwritable_zone_fails_with_1():
     case.true("fail " in out, out)
 
 
-# -- configs that the file alone shows to be wrong ------------------------------------------------------------------------
+# -- configs that the file alone shows to be wrong -----------------------------------------------------------
 
-WRONG = {
-    "a misspelt key": ("sources:\n  s:\n    webhook:\n      path: /x\n      verfy: {scheme: none}\n", r":5:7: .*verify"),
-    "a missing verify": ("sources:\n  s:\n    webhook:\n      path: /x\n", r":\d+:\d+: .*verify"),
-    "an unknown scheme": ("sources:\n  s:\n    webhook:\n      path: /x\n      verify: {scheme: gihtub, secrets: [\"${env:MRT_SECRET}\"]}\n",
-                          r":5:\d+: .*github"),
-    "a secret in the file": ("sources:\n  s:\n    webhook:\n      path: /x\n      verify: {scheme: github, secrets: [hunter2]}\n",
-                             r":5:\d+: "),
-    "a secret that is not set": ("sources:\n  s:\n    webhook:\n      path: /x\n      verify: {scheme: github, secrets: [\"${env:MRT_NOT_SET}\"]}\n",
+HOOK = "sources:\n  s:\n    webhook:\n      path: /x\n"            # four lines of a good config
+
+WRONG = {                                         # text, and what the message must say after the file's name
+    "a misspelt key": (HOOK + "      verfy: {scheme: none}\n", r":5:7: .*verify"),
+    "a missing verify": (HOOK, r":\d+:\d+: .*verify"),
+    "an unknown scheme": (HOOK + '      verify: {scheme: gihtub, secrets: ["${env:MRT_SECRET}"]}\n', r":5:\d+: .*github"),
+    "a secret in the file": (HOOK + "      verify: {scheme: github, secrets: [hunter2]}\n", r":5:\d+: "),
+    "a secret that is not set": (HOOK + '      verify: {scheme: github, secrets: ["${env:MRT_NOT_SET}"]}\n',
                                  r":5:\d+: .*MRT_NOT_SET"),
-    "an empty secret": ("sources:\n  s:\n    webhook:\n      path: /x\n      verify: {scheme: github, secrets: [\"${env:MRT_EMPTY}\"]}\n",
-                        r":5:\d+: .*MRT_EMPTY"),
+    "an empty secret": (HOOK + '      verify: {scheme: github, secrets: ["${env:MRT_EMPTY}"]}\n', r":5:\d+: .*MRT_EMPTY"),
     "the same route twice": ("sources:\n  a:\n    webhook: {path: /x, verify: {scheme: none}}\n"
                              "  b:\n    webhook: {path: /x, verify: {scheme: none}}\n", r":5:\d+: .*/x"),
     "a path without its slash": ("sources:\n  s:\n    webhook: {path: x, verify: {scheme: none}}\n", r":3:\d+: "),
-    "a size without a unit that exists": ("limits: {memory: 5 bananas}\nsources:\n  s:\n    webhook: {path: /x, verify: {scheme: none}}\n",
-                                          r":1:\d+: "),
+    "a size in no unit": ("limits: {memory: 5 bananas}\n" + HOOK + "      verify: {scheme: none}\n", r":1:\d+: "),
     "no YAML": ("sources: [\n", r":\d+:\d+: "),
 }
 
@@ -104,7 +97,8 @@ def test_every_config_error_names_its_place_and_exits_2():
 def test_all_errors_are_told_at_once():
     with configured() as server:
         with open(server.file, "w") as f:
-            f.write("enviroment: x\nlimits: {memroy: 1GiB}\nsources:\n  s:\n    webhook: {path: /x, verify: {scheme: nune}}\n")
+            f.write("enviroment: x\nlimits: {memroy: 1GiB}\n"
+                    "sources:\n  s:\n    webhook: {path: /x, verify: {scheme: nune}}\n")
         out = server.cli("check", "--offline")
     text = (out.stdout + out.stderr).decode()
     case.equal(out.returncode, 2, text)
@@ -133,7 +127,7 @@ def test_config_schema_is_json_and_docs_name_every_key():
         case.true(key in docs, f"{key} in the docs")
 
 
-# -- beside a running server ----------------------------------------------------------------------------------------------
+# -- beside a running server ---------------------------------------------------------------------------------
 
 def test_status_shows_sources_positions_and_lag():
     with running(SOURCE) as server:
@@ -194,14 +188,14 @@ def test_send_signs_as_the_vendor_would():
             f.write(event("from-file"))
         ran(server.cli("send", "github", server.home.at("body.json")))
         ran(server.cli("send", "stripe", "-", stdin=event("from-stdin")))
-        ran(server.cli("send", "slack", "-", "--to", f"http://127.0.0.1:{server.port}/hooks/slack", stdin=event("to-url")))
-        case.true(server.cli("send", "github", "-", "--to", f"http://127.0.0.1:{server.port}/nowhere",
-                             stdin=b"{}").returncode == 1, "a refusal is exit 1")
+        base = f"http://127.0.0.1:{server.port}"
+        ran(server.cli("send", "slack", "-", "--to", base + "/hooks/slack", stdin=event("to-url")))
+        case.true(server.cli("send", "github", "-", "--to", base + "/nowhere", stdin=b"{}").returncode == 1, "a refusal is exit 1")
         got = sorted(r.value["data"]["id"] for r in landed(server))
     case.equal(got, ["from-file", "from-stdin", "to-url"])
 
 
-# -- verify -----------------------------------------------------------------------------------------------------------------
+# -- verify --------------------------------------------------------------------------------------------------
 
 @contextlib.contextmanager
 def a_zone_with_three_files(compression="zstd"):
@@ -252,7 +246,7 @@ def test_verify_names_orphans():
         case.equal(done.returncode, 1)
 
 
-# -- explain ------------------------------------------------------------------------------------------------------------------
+# -- explain -------------------------------------------------------------------------------------------------
 
 def captured(body, headers, method="POST", path="/hooks/github"):
     return json.dumps({"method": method, "path": path, "headers": [[k, v] for k, v in headers],
@@ -313,7 +307,8 @@ def test_explain_tells_a_handshake_apart():
 
 def test_explain_cannot_read_rubbish():
     with configured() as server:
-        for rubbish in (b"no json", b"[]", b'{"method":"POST"}', b'{"method":"POST","path":"/x","headers":[],"body_base64":"*"}'):
+        for rubbish in (b"no json", b"[]", b'{"method":"POST"}',
+                        b'{"method":"POST","path":"/x","headers":[],"body_base64":"*"}'):
             with open(server.home.at("request.json"), "wb") as f:
                 f.write(rubbish)
             case.equal(server.cli("explain", "github", server.home.at("request.json")).returncode, 2, str(rubbish))
@@ -321,7 +316,7 @@ def test_explain_cannot_read_rubbish():
         case.equal(server.cli("explain", "nobody", server.home.at("request.json")).returncode, 2)
 
 
-# -- replay -------------------------------------------------------------------------------------------------------------------
+# -- replay --------------------------------------------------------------------------------------------------
 
 def test_replay_of_a_landing_lands_its_records_again_marked_as_such():
     with running({"github": webhook(dedup={"id": "/id", "window": "7d"})}, stop=False) as server:

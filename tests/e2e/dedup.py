@@ -7,17 +7,11 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import case  # noqa: E402
-from deliver import accepted, event  # noqa: E402
-from server import landed, running, until, webhook  # noqa: E402
-from zone import Reader  # noqa: E402
+from deliver import accepted, event, wait_landed  # noqa: E402
+from server import landed, running, webhook  # noqa: E402
 
 BY_BODY = {"github": webhook(dedup={"id": "/id", "window": "7d"})}
 BY_HEADER = {"github": webhook(dedup={"id": "header:X-GitHub-Delivery", "window": "7d"})}
-
-
-def in_zone(server, ident):
-    reader = Reader(server.zone)
-    return until(f"{ident} lands", lambda: reader.scan()["github"][ident], 20)
 
 
 def quarantined(server, source="github"):
@@ -42,10 +36,10 @@ def test_a_repeat_in_the_same_landing_lands_once():
 def test_a_repeat_after_the_landing_and_after_a_restart_lands_once():
     with running(BY_BODY) as server:
         accepted(server, "first")
-        in_zone(server, "first")
+        wait_landed(server, "first")
         accepted(server, "first")
         accepted(server, "marker")
-        in_zone(server, "marker")
+        wait_landed(server, "marker")
         server.stop()
         server.start()
         accepted(server, "first")
@@ -66,7 +60,7 @@ def test_the_id_may_stand_in_a_header():
 def test_the_same_id_with_another_body_lands_once_and_is_kept_in_quarantine():
     with running(BY_BODY) as server:
         accepted(server, event("one", attempt="first-body"))
-        in_zone(server, "one")
+        wait_landed(server, "one")
         accepted(server, event("one", attempt="second-body"))
         accepted(server, event("two", attempt="first-body-2"))
         accepted(server, event("two", attempt="second-body-2"))

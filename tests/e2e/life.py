@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""A server's life: one at a time on a data_dir, drained by SIGTERM, reloaded by SIGHUP, never on a store that is not the zone's."""
+"""A server's life: one at a time on a data_dir, drained, reloaded, and never on a store that is not the zone's."""
 import copy
 import json
 import os
@@ -13,7 +13,7 @@ import case  # noqa: E402
 import sign  # noqa: E402
 import state  # noqa: E402
 import wire  # noqa: E402
-from deliver import accepted, deliver, event  # noqa: E402
+from deliver import accepted, deliver, event, wait_landed  # noqa: E402
 from server import SECRET, Home, Server, config, free_port, landed, running, until, webhook  # noqa: E402
 from zone import Reader  # noqa: E402
 
@@ -23,11 +23,6 @@ SLOW_ROLL = {"zone": {"roll": {"age": "60s"}}}
 
 def ids(records):
     return sorted(r.value["data"]["id"] for r in records)
-
-
-def wait_landed(server, ident):
-    reader = Reader(server.zone)
-    until(f"{ident} lands", lambda: any(c[ident] for c in reader.scan().values()), 20)
 
 
 def refuses_to_start(server, code, *texts):
@@ -124,7 +119,7 @@ def test_queue_records_of_a_source_that_is_gone_land_under_its_name():
                    [("gone", "of-the-gone"), ("stays", "of-the-other")])
 
 
-# -- reload ---------------------------------------------------------------------------------------------------------------------
+# -- reload --------------------------------------------------------------------------------------------------
 
 def test_sighup_brings_a_new_source_and_takes_an_old_one():
     with running(SOURCE) as server:
@@ -154,7 +149,8 @@ def test_a_secret_in_a_file_is_rotated_by_sighup():
                 f.write("second\n")
             server.signal(signal.SIGHUP)
             body = event("by-second")
-            until("the new secret", lambda: deliver(server, body, headers=sign.github("second", body)).status == 204, 10)
+            new = sign.github("second", body)
+            until("the new secret", lambda: deliver(server, body, headers=new).status == 204, 10)
             case.equal(deliver(server, body, headers=sign.github("first", body)).status, 401, "the old one")
             server.stop()
         finally:
@@ -191,7 +187,7 @@ def test_a_reload_of_a_broken_file_is_refused_and_says_where():
         accepted(server, "the old config serves on")
 
 
-# -- the store and the zone belong together -----------------------------------------------------------------------------------
+# -- the store and the zone belong together ------------------------------------------------------------------
 
 def forget(server):
     path = state.path(server.data_dir)
@@ -247,7 +243,7 @@ def test_zone_json_is_made_once_and_names_the_store():
         case.equal(json.load(open(path)), made)
 
 
-# -- secrets ------------------------------------------------------------------------------------------------------------------
+# -- secrets -------------------------------------------------------------------------------------------------
 
 def test_a_secret_is_printed_nowhere():
     with running(SOURCE, log={"level": "debug"}) as server:

@@ -48,7 +48,7 @@ def test_a_genuine_event_of_each_scheme_is_acknowledged_and_lands_once():
     for r in records:
         case.equal(r.value["data"]["id"], f"of-{r.source}")
         case.equal(r.value["verified"]["secret"], 0, f"{r.source}: index of the secret")
-        case.true(r.value["verified"]["scheme"].startswith(r.source.split("-")[0]), f"{r.source}: {r.value['verified']}")
+        case.equal(r.value["verified"]["scheme"], r.source.split("-")[0], r.source)
 
 
 def test_a_forgery_of_each_scheme_gets_401_and_never_lands():
@@ -117,10 +117,11 @@ def test_both_secrets_of_a_rotation_are_accepted_and_the_record_says_which():
 
 def test_slack_s_challenge_is_answered_and_is_no_event():
     with every_scheme() as server:
-        body = b'{"type":"url_verification","token":"x","challenge":"3eZbrw1aBm2rZgRNFdxV2595E9CY3gmdALWMmHkvFXO7tYXAYM8P"}'
+        challenge = b"3eZbrw1aBm2rZgRNFdxV2595E9CY3gmdALWMmHkvFXO7tYXAYM8P"
+        body = b'{"type":"url_verification","token":"x","challenge":"' + challenge + b'"}'
         res = deliver(server, body, "/hooks/slack", sign.slack(SECRET, body))
         case.equal(res.status, 200)
-        case.true(b"3eZbrw1aBm2rZgRNFdxV2595E9CY3gmdALWMmHkvFXO7tYXAYM8P" in res.body, f"the challenge: {res}")
+        case.true(challenge in res.body, f"the challenge: {res}")
         forged = deliver(server, body, "/hooks/slack", sign.slack("wrong", body))
         case.equal(forged.status, 401, "an unsigned challenge")
         case.equal(landed(server), [], "what landed")

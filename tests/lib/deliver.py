@@ -4,7 +4,8 @@ import json
 
 import sign
 import wire
-from server import SECRET
+from server import SECRET, until
+from zone import Reader
 
 
 def event(ident, **more):
@@ -25,3 +26,9 @@ def accepted(server, body, **kw):
     if not 200 <= res.status < 300:
         raise AssertionError(f"a 2xx was expected: {res}")
     return res
+
+
+def wait_landed(server, ident, timeout=20.0):
+    """Waits until an event can be read in the zone, in whichever source."""
+    reader = Reader(server.zone)
+    until(f"{ident} lands", lambda: any(c[ident] for c in reader.scan().values()), timeout)

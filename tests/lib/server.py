@@ -63,7 +63,7 @@ def free_port():
 
 
 def until(what, condition, timeout=20.0, every=0.02):
-    """Waits for something that only a look from outside can tell; its value, or AssertionError with what was awaited."""
+    """Waits for what only a look from outside can tell; its value, or AssertionError naming what was awaited."""
     end = time.monotonic() + timeout
     while True:
         value = condition()
