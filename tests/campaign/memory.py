@@ -32,7 +32,8 @@ def campaign(seed, megabytes):
     with Home("mr-memory") as home, Tmpfs(home.at("small"), "8m") as disk:
         zone = os.path.join(disk.folder, "zone")
         pair = Pair(home, seed, rate=0, big=1.0, big_size=BODY, limit=events // 2, connections=2,
-                    zone={"url": "file:" + zone, "compression": "none"}, limits={"memory": f"{LIMIT_MIB}MiB", "disk_reserve": "0B"})
+                    zone={"url": "file:" + zone, "compression": "none"},
+                    limits={"memory": f"{LIMIT_MIB}MiB", "disk_reserve": "0B"})
         server, faults, peaks = pair.server, [], {}
         # glibc keeps freed memory of several arenas; a sanitizer keeps it in quarantine. Neither is what is measured.
         server.env["ASAN_OPTIONS"] = "detect_leaks=1:quarantine_size_mb=16"

@@ -64,11 +64,13 @@ HOOK = "sources:\n  s:\n    webhook:\n      path: /x\n"            # four lines 
 WRONG = {                                         # text, and what the message must say after the file's name
     "a misspelt key": (HOOK + "      verfy: {scheme: none}\n", r":5:7: .*verify"),
     "a missing verify": (HOOK, r":\d+:\d+: .*verify"),
-    "an unknown scheme": (HOOK + '      verify: {scheme: gihtub, secrets: ["${env:MRT_SECRET}"]}\n', r":5:\d+: .*github"),
+    "an unknown scheme": (HOOK + '      verify: {scheme: gihtub, secrets: ["${env:MRT_SECRET}"]}\n',
+                          r":5:\d+: .*github"),
     "a secret in the file": (HOOK + "      verify: {scheme: github, secrets: [hunter2]}\n", r":5:\d+: "),
     "a secret that is not set": (HOOK + '      verify: {scheme: github, secrets: ["${env:MRT_NOT_SET}"]}\n',
                                  r":5:\d+: .*MRT_NOT_SET"),
-    "an empty secret": (HOOK + '      verify: {scheme: github, secrets: ["${env:MRT_EMPTY}"]}\n', r":5:\d+: .*MRT_EMPTY"),
+    "an empty secret": (HOOK + '      verify: {scheme: github, secrets: ["${env:MRT_EMPTY}"]}\n',
+                        r":5:\d+: .*MRT_EMPTY"),
     "the same route twice": ("sources:\n  a:\n    webhook: {path: /x, verify: {scheme: none}}\n"
                              "  b:\n    webhook: {path: /x, verify: {scheme: none}}\n", r":5:\d+: .*/x"),
     "a path without its slash": ("sources:\n  s:\n    webhook: {path: x, verify: {scheme: none}}\n", r":3:\d+: "),

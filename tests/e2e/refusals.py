@@ -183,6 +183,31 @@ def test_a_paused_source_gets_503_with_retry_after():
         case.equal(deliver(server, "o", "/hooks/other").status, 204, "the other source")
 
 
+def test_a_full_queue_gets_503_and_takes_events_again_when_it_has_landed():
+    bounded = {"queue": {"segment_size": "1MiB", "max_size": "4MiB"}, "zone": {"roll": {"age": "4s"}}}
+    with running({"github": webhook()}, **bounded) as server:
+        taken = 0
+        for n in range(80):
+            res = deliver(server, event(f"q{n}", pad="x" * 100000))
+            if res.status == 503:
+                break
+            case.equal(res.status, 204)
+            taken += 1
+        case.true(10 <= taken < 80, f"events taken before the queue was full: {taken}")
+        case.true(refused(res, 503).header("Retry-After"), "Retry-After")
+        until("room again", lambda: deliver(server, "again").status == 204, 30)
+        ids = {r.value["data"]["id"] for r in landed(server)}
+    case.equal(ids, {f"q{n}" for n in range(taken)} | {"again"}, "what landed")
+
+
+def test_a_disk_below_its_reserve_gets_503_and_an_alert():
+    with running({"github": webhook()}, queue={"disk_reserve": "1TiB"}) as server:
+        res = refused(deliver(server, "x"), 503)
+        case.true(res.header("Retry-After"), "Retry-After")
+        until("an alert", lambda: "disk" in server.get("/api/status").text, 10)
+        case.equal(landed(server), [], "what landed")
+
+
 def test_each_refusal_is_counted_by_cause():
     with running(SMALL) as server:
         before = server.metrics()
