@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* seen.c - event ids that have landed: a table an arrival day, a row an id, clustered by the id and dropped whole.
+ *
+ * Ids are hashes, so a landing's ids lie all over the table: in the ids' order each of its pages is fetched and written once
+ * a landing, in any other order once an id. Lookups are put in that order here; the caller sorts what it inserts. */
+#include "state/sqlite/sqlite.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static int find(struct mr_db *db, sqlite3_stmt *stmt, const struct mr_seen *id, enum mr_seen_answer *answer)
+{
+    *answer = MR_SEEN_NO;
+    sqlite3_bind_blob(stmt, 1, id->id, sizeof id->id, SQLITE_STATIC);
+    int rc = sqlite3_step(stmt);
+    if (rc == SQLITE_ROW) {
+        bool same = sqlite3_column_bytes(stmt, 0) == (int)sizeof id->body && memcmp(sqlite3_column_blob(stmt, 0), id->body, sizeof id->body) == 0;
+        *answer = same ? MR_SEEN_SAME : MR_SEEN_OTHER_BODY;
+    } else if (rc != SQLITE_DONE) {
+        mr_db_fail(db, rc, "look up an event id");
+    }
+    sqlite3_reset(stmt);
+    return rc;
+}
+
+/* -- lookups --------------------------------------------------------------------------------------------------------------------- */
+
+struct asked { /* one id, where it stands in the caller's order */
+    const struct mr_seen *id;
+    size_t at;
+};
+
+static int by_id(const void *a, const void *b)
+{
+    return memcmp(((const struct asked *)a)->id->id, ((const struct asked *)b)->id->id, 16);
+}
+
+static void look_in_day(struct mr_db *db, struct mr_call *call, const struct asked *asked, int32_t day)
+{
+    struct mr_db_day *table = NULL;
+    unsigned char *answers = call->items;
+    for (size_t i = 0; i < call->ids_count && mr_db_code(db) == MR_OK; i++) {
+        size_t at = asked[i].at;
+        if (answers[at] != MR_SEEN_NO || day < call->first_days[at] || day > call->ids[at].day + 1)
+            continue;
+        if (!table && !(table = mr_db_day(db, day)))
+            return;
+        enum mr_seen_answer answer;
+        find(db, table->find, asked[i].id, &answer);
+        answers[at] = (unsigned char)answer;
+    }
+}
+
+void mr_run_seen(struct mr_db *db, struct mr_call *call)
+{
+    int32_t days[1024];
+    size_t days_count = 0;
+    sqlite3_stmt *q = mr_sql(db, "SELECT day FROM seen_days ORDER BY day DESC", "");
+    while (mr_sql_row(db, q))
+        if (days_count < MR_COUNT(days))
+            days[days_count++] = mr_sql_day(q, 0);
+    if (mr_db_code(db) != MR_OK || call->ids_count == 0)
+        return;
+    struct asked *asked = malloc(call->ids_count * sizeof *asked);
+    call->items = calloc(call->ids_count, 1);
+    assert(asked && call->items);
+    call->items_count = call->ids_count;
+    for (size_t i = 0; i < call->ids_count; i++)
+        asked[i] = (struct asked){&call->ids[i], i};
+    qsort(asked, call->ids_count, sizeof *asked, by_id);
+    /* one read transaction, not one an id */
+    if (mr_db_exec(db, "BEGIN") == MR_OK) {
+        for (size_t i = 0; i < days_count && mr_db_code(db) == MR_OK; i++)
+            look_in_day(db, call, asked, days[i]);
+        sqlite3_exec(db->h, "COMMIT", NULL, NULL, NULL); /* of a read: cannot lose anything */
+    }
+    free(asked);
+}
+
+/* -- inserts ---------------------------------------------------------------------------------------------------------------------- */
+
+static bool day_exists(struct mr_db *db, int32_t day)
+{
+    return mr_sql_int(db, 0, "SELECT 1 FROM seen_days WHERE day = ?", "d", day) == 1;
+}
+
+static void day_make(struct mr_db *db, int32_t day)
+{
+    char table[16], text[160];
+    mr_seen_table(day, table);
+    snprintf(text, sizeof text, "CREATE TABLE %s(id BLOB PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID, STRICT", table);
+    enum mr_code code = mr_db_exec(db, text);
+    if (code == MR_OK)
+        code = mr_sql_run(db, "INSERT INTO seen_days(day, ids) VALUES(?, 0)", "d", day);
+    (void)code;
+}
+
+struct tables { /* of one arrival day; the neighbours for a landing whose clock had another day for the same id */
+    sqlite3_stmt *insert, *before, *after;
+};
+
+static bool tables_of(struct mr_db *db, int32_t day, struct tables *t)
+{
+    struct mr_db_day *d;
+    *t = (struct tables){NULL, NULL, NULL};
+    if (!day_exists(db, day))
+        day_make(db, day);
+    if (mr_db_code(db) == MR_OK && (d = mr_db_day(db, day)))
+        t->insert = d->insert;
+    if (mr_db_code(db) == MR_OK && day_exists(db, day - 1) && (d = mr_db_day(db, day - 1)))
+        t->before = d->find;
+    if (mr_db_code(db) == MR_OK && day_exists(db, day + 1) && (d = mr_db_day(db, day + 1)))
+        t->after = d->find;
+    return mr_db_code(db) == MR_OK;
+}
+
+/* false: it is there already, or an error */
+static bool insert(struct mr_db *db, const struct tables *t, const struct mr_seen *id)
+{
+    enum mr_seen_answer answer = MR_SEEN_NO;
+    if (t->before)
+        find(db, t->before, id, &answer);
+    if (t->after && answer == MR_SEEN_NO)
+        find(db, t->after, id, &answer);
+    if (answer != MR_SEEN_NO || mr_db_code(db) != MR_OK)
+        return false;
+    sqlite3_bind_blob(t->insert, 1, id->id, sizeof id->id, SQLITE_STATIC);
+    sqlite3_bind_blob(t->insert, 2, id->body, sizeof id->body, SQLITE_STATIC);
+    int rc = sqlite3_step(t->insert);
+    if (rc != SQLITE_DONE)
+        mr_db_fail(db, rc, "insert an event id");
+    sqlite3_reset(t->insert);
+    return rc == SQLITE_DONE && sqlite3_changes64(db->h) == 1;
+}
+
+static void count(struct mr_db *db, int32_t day, size_t ids)
+{
+    enum mr_code code = mr_sql_run(db, "UPDATE seen_days SET ids = ids + ? WHERE day = ?", "id", (int64_t)ids, day);
+    (void)code;
+}
+
+void mr_seen_insert(struct mr_db *db, struct mr_call *call)
+{
+    const struct mr_decision *d = call->decision;
+    struct tables t = {NULL, NULL, NULL};
+    size_t first = 0; /* of its day */
+    for (size_t i = 0; i < d->seen_count && mr_db_code(db) == MR_OK; i++) {
+        const struct mr_seen *id = &d->seen[i];
+        bool new_day = i == 0 || id->day != d->seen[i - 1].day;
+        if (new_day && i > 0) {
+            count(db, d->seen[i - 1].day, i - first);
+            first = i;
+        }
+        if (new_day && !tables_of(db, id->day, &t))
+            return;
+        if (!insert(db, &t, id) && mr_db_code(db) == MR_OK) {
+            call->decided.which = i;
+            mr_err_set(db->err, MR_ESEEN, "event id %zu of landing %.*s has landed already", i, (int)d->landing.n, d->landing.p);
+        }
+    }
+    if (mr_db_code(db) == MR_OK && d->seen_count)
+        count(db, d->seen[d->seen_count - 1].day, d->seen_count - first);
+}
