@@ -23,8 +23,7 @@ struct mr_loop {
     struct mr_alerts *alerts;
     /* private to loop/ */
     uv_prepare_t lag_prepare;
-    uv_check_t lag_check;
-    uint64_t turn_began_us;
+    uint64_t lag_now_ns, lag_idle_ns; /* of the prepare before */
     struct mr_cell *lag, *lag_max;
 };
 
