@@ -28,6 +28,7 @@ struct mr_core {              /* what every door and hub may use; borrowed, live
     struct mr_landings *landings;
     const char *data_dir;
     const char *environment;
+    int64_t disk_reserve;     /* bytes that must stay free on the disk of data_dir */
     bool once;
 };
 
@@ -56,10 +57,11 @@ struct mr_door {
     const struct mr_option *hub_options;        /* rows at the top level of the config: http, queue */
     size_t hub_options_size, hub_size;
     bool (*hub_wanted)(const char *data_dir);   /* is there anything of old? Blocks shortly; start-up only */
-    enum mr_code (*hub_open)(void *hub, const struct mr_core *core, const void *hub_options, struct mr_err *err);
+    enum mr_code (*hub_open)(void *hub, const struct mr_core *core, const void *hub_options, size_t sources /* configured */, struct mr_err *err);
     void (*hub_start)(void *hub, void (*cb)(void *arg, const struct mr_err *err), void *arg);   /* before its sources start */
-    void (*hub_reload)(void *hub, const void *hub_options);
-    void (*hub_drain)(void *hub, void (*cb)(void *arg), void *arg);  /* after its sources have drained: land what is left */
+    enum mr_code (*hub_serve)(void *hub, struct mr_err *err);       /* after its sources are up; again after a reload: open to the outside. Never called with --once */
+    void (*hub_reload)(void *hub, const void *hub_options, size_t sources);
+    void (*hub_drain)(void *hub, void (*cb)(void *arg, const struct mr_err *err), void *arg);  /* after its sources have drained: land what is left */
     void (*hub_once)(void *hub, void (*cb)(void *arg, const struct mr_err *err), void *arg);
     void (*hub_stop)(void *hub, void (*cb)(void *arg), void *arg);
     void (*hub_status)(const void *hub, struct mr_buf *json);

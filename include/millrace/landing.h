@@ -52,12 +52,16 @@ struct mr_verdict {
     int64_t number;
     const struct mr_err *err;
 };
+enum mr_published {
+    MR_PUBLISHED,     /* the files are in the zone and the store knows: the outside may be told */
+    MR_PUBLISH_LOST,  /* it cannot succeed (alert landing_lost): keep the source's input */
+    MR_PUBLISH_LATER  /* this process is stopping: the next start finishes it. Keep the input until then */
+};
 struct mr_landing_end {
     /* Exactly once. Unless code is MR_OK the landing is gone when this returns and on_published never comes. */
     void (*on_decided)(void *arg, const struct mr_verdict *verdict);
-    /* After MR_OK, exactly once, however long publishing takes (retried with back-off for as long as the process lives): the files are
-     * in the zone and the store knows. lost: publishing cannot succeed (alert landing_lost): keep the source's input. The landing is gone. */
-    void (*on_published)(void *arg, bool lost);
+    /* After MR_OK, exactly once, however long publishing takes (retried with back-off for as long as the process lives). The landing is gone. */
+    void (*on_published)(void *arg, enum mr_published how);
     void *arg;
 };
 /* Closes the files, makes them durable, decides, publishes. Moves, rows and seen ids are copied. Landings of one source are decided in the order asked for.
@@ -80,7 +84,7 @@ struct mr_landings_options {
     int64_t roll_age_ms;
     int64_t seal_after_ms;
     bool write_sealed;   /* zone.seal */
-    bool once;           /* rolling landings roll as soon as their door says that it has caught up */
+    bool sole;           /* the caller holds the lock on data_dir: every other instance has ended */
 };
 MR_MUST enum mr_code mr_landings_new(const struct mr_landings_options *options, struct mr_landings **out, struct mr_err *err);
 /* Start-up, before any door: publishes what ended instances and we ourselves had decided, then drops their stages. cb on the loop. */

@@ -31,6 +31,7 @@ MR_MUST enum mr_code mr_stage_file_write(struct mr_stage_file *f, struct mr_str 
 MR_MUST enum mr_code mr_stage_file_sync(struct mr_stage_file *f, uint32_t *crc32c, int64_t *bytes, struct mr_err *err);
 const char *mr_stage_file_staged(const struct mr_stage_file *f); /* relative to the zone */
 void mr_stage_file_close(struct mr_stage_file *f, bool drop);    /* drop: deletes it */
+void mr_zone_unstage(struct mr_zone *z, const char *staged);     /* deletes a staged file that was closed; a failure is left to the next sweep */
 
 /* Writes `_millrace/decided/<instance>`: after a decide, before its first file appears. Durable. */
 MR_MUST enum mr_code mr_zone_mark_decided(struct mr_zone *z, const char *instance, int64_t number, struct mr_err *err);

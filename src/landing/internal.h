@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* internal.h - a landing from the inside, shared by the files of the three steps.
+ *
+ *   stage.c     worker   encode, compress, write; then close and make durable
+ *   decide.c    loop     the one transaction, in the order asked for within a source
+ *   publish.c   loop     batches of decided landings: mark, rename, tell the store; retried until done
+ *   resume.c    loop     start-up: finish the decided, drop the only staged
+ *   seal.c      loop     days that will not change any more
+ *
+ * States: OPEN (adds) -> CLOSING (files made durable on lane SYNC) -> WAITING (its turn in its source) -> DECIDING (in the store)
+ * -> PUBLISHING -> gone; from any of them before DECIDING's answer -> DROPPING -> gone. */
+#ifndef MR_LANDING_INTERNAL_H
+#define MR_LANDING_INTERNAL_H
+
+#include "millrace/backoff.h"
+#include "millrace/landing.h"
+#include "millrace/store.h"
+#include "millrace/worker.h"
+#include "millrace/zone.h"
+#include "roll.h"
+
+#include <assert.h>
+
+enum landing_state { LANDING_OPEN, LANDING_CLOSING, LANDING_WAITING, LANDING_DECIDING, LANDING_PUBLISHING, LANDING_DROPPING };
+
+struct staged { /* one file of a landing: one stream */
+    char *stream;
+    size_t stream_n;
+    struct mr_stage_file *file; /* NULL until its first bytes are compressed */
+    struct mr_deflater *deflater;
+    struct mr_buf lines;        /* encoded, not compressed yet */
+    struct mr_buf packed;       /* compressed, not written yet */
+    int64_t rows, bytes;
+    uint32_t crc32c;
+    char *path, *staged_path;   /* set when it is durable */
+};
+
+struct mr_landing {
+    struct mr_landings *ls;
+    struct mr_landing *prev, *next; /* of ls->all, oldest first */
+    enum landing_state state;
+    char id[64];
+    char *source, *run;
+    enum mr_landing_kind kind;
+    struct mr_landing_owner owner;
+    struct mr_roll roll;
+    enum mr_codec codec;
+    int64_t began_us;
+    int64_t records;
+    bool failed;                /* an add failed: it can only be abandoned */
+
+    struct staged *files;
+    size_t files_count, files_cap, last_file;
+
+    struct mr_job job;          /* closing or dropping, on lane SYNC */
+    struct mr_err err;
+
+    /* the decision */
+    struct mr_decision decision;
+    struct mr_zone_file *zone_files;
+    struct mr_move *moves;
+    struct mr_row *rows;
+    struct mr_seen *seen;
+    struct mr_buf text;         /* the copied strings of moves and rows */
+    struct mr_landing_end end;
+    struct mr_verdict verdict;
+    uint64_t decision_order;    /* of mr_landing_decide() calls, over all sources */
+    int64_t closed_at_us;       /* monotonic */
+    int64_t number;
+    struct mr_landing *publish_next;
+};
+
+struct publish_batch { /* one at a time */
+    struct mr_job job;
+    struct mr_landing *landings;      /* linked by publish_next */
+    struct mr_publish_item *items;
+    size_t count;
+    int64_t highest;
+    int64_t *numbers;
+    size_t numbers_count;
+    struct mr_err err;
+    enum mr_code code, mark_code;
+    bool out;                         /* on a worker or in the store */
+};
+
+struct mr_landings {
+    struct mr_landings_options o;
+    struct mr_instance instance;
+    struct mr_landing *all, *all_last;
+    size_t busy;
+    uint64_t next_id;
+    int32_t sealed_through;
+    uv_timer_t timer;                 /* rolls and sealing */
+    uv_timer_t retry;                 /* a publish that failed */
+    unsigned handles_open;
+    struct mr_backoff backoff;
+    struct mr_landing *to_publish, *to_publish_last;
+    struct publish_batch batch;
+    uint64_t seal_looked_ms;
+    bool seal_out;
+    size_t seal_files_out;
+    uint64_t decisions_asked;
+    bool closing, closed_told;
+    void (*closed_cb)(void *arg);
+    void *closed_arg;
+};
+
+/* stage.c */
+enum mr_code stage_close(struct mr_landing *l, struct mr_err *err); /* worker: last frames, durable, paths and counts known */
+void stage_drop(struct mr_landing *l);                              /* worker: closes and deletes what is staged */
+void stage_free(struct mr_landing *l);                              /* memory only */
+/* decide.c */
+void landing_drop(struct mr_landing *l);  /* loop: staged files away, then gone */
+void landing_gone(struct mr_landing *l);  /* loop: out of the list, freed */
+void decide_next(struct mr_landings *ls); /* whoever's turn it is goes to the store */
+/* publish.c */
+void publish_add(struct mr_landing *l);
+void publish_pump(struct mr_landings *ls);
+void on_publish_retry(uv_timer_t *t);
+/* seal.c */
+void seal_look(struct mr_landings *ls);
+/* landing.c */
+void landings_schedule(struct mr_landings *ls);
+void landings_maybe_closed(struct mr_landings *ls);
+void landing_count(struct mr_landing *l, const char *outcome);
+enum mr_codec landings_codec(const struct mr_landings *ls);
+
+#endif

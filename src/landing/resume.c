@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* resume.c - start-up: finish what was decided, throw away what was only staged. No guess from file names: the store knows.
+ *
+ * happy path    end other epochs -> publish every landing decided and not published, ours first of all -> sweep their stages
+ * ways to fail  the zone or the store cannot be used: the start fails with that error, nothing is half done, try again
+ * on close      a resume that is out is waited for by the start-up, which alone calls it */
+#include "internal.h"
+
+#include "millrace/fault.h"
+
+#include <stdlib.h>
+
+struct resume {
+    struct mr_landings *ls;
+    struct mr_job job;
+    void (*cb)(void *arg, const struct mr_err *err);
+    void *arg;
+    struct mr_publish_item *items;
+    size_t items_count;
+    struct decided_row { int64_t number; char *landing, *source; size_t first, count; bool lost; } *rows;
+    size_t rows_count, lost_out;
+    char **keep; /* staged paths that only a lost landing had */
+    struct mr_err err;
+};
+
+static void resume_end(struct resume *r)
+{
+    for (size_t i = 0; i < r->items_count; i++) {
+        free((char *)(uintptr_t)r->items[i].staged);
+        free((char *)(uintptr_t)r->items[i].path);
+    }
+    for (size_t i = 0; i < r->rows_count; i++) {
+        free(r->rows[i].landing);
+        free(r->rows[i].source);
+    }
+    free(r->items);
+    free(r->rows);
+    void (*cb)(void *, const struct mr_err *) = r->cb;
+    void *arg = r->arg;
+    struct mr_err err = r->err;
+    struct mr_landings *ls = r->ls;
+    free(r);
+    if (err.code == MR_OK)
+        landings_schedule(ls);
+    cb(arg, &err);
+}
+
+static void sweep_run(struct mr_job *job) /* Runs on: worker, lane SYNC */
+{
+    struct resume *r = MR_OF(job, struct resume, job);
+    struct mr_buf names;
+    mr_buf_init(&names, 1 << 24);
+    if (mr_zone_stages(r->ls->o.zone, &names, &r->err) == MR_OK) {
+        mr_buf_putc(&names, 0);
+        for (char *save = NULL, *name = strtok_r(names.p, "\n", &save); name && r->err.code == MR_OK; name = strtok_r(NULL, "\n", &save))
+            if (strcmp(name, r->ls->instance.id) != 0)
+                mr_zone_sweep(r->ls->o.zone, name, NULL, 0, &r->err);
+    }
+    mr_buf_free(&names);
+}
+
+static void sweep_done(struct mr_job *job, bool canceled)
+{
+    struct resume *r = MR_OF(job, struct resume, job);
+    if (canceled)
+        mr_err_set(&r->err, MR_ECANCELED, "resume: stopping");
+    resume_end(r);
+}
+
+static void sweep(struct resume *r)
+{
+    r->job = (struct mr_job){.run = sweep_run, .done = sweep_done};
+    mr_worker_submit(r->ls->o.loop->workers, MR_LANE_SYNC, &r->job);
+}
+
+static void on_noted(void *arg, const struct mr_err *err)
+{
+    struct resume *r = arg;
+    if (err->code != MR_OK) {
+        r->err = *err;
+        mr_err_wrap(&r->err, "resume: note what was published");
+        resume_end(r);
+        return;
+    }
+    if (r->rows_count)
+        mr_log_info(r->ls->o.loop->log, NULL, "resumed", MR_I("landings", r->rows_count), MR_I("files", r->items_count));
+    sweep(r);
+}
+
+static void note(struct resume *r)
+{
+    int64_t *numbers = calloc(r->rows_count ? r->rows_count : 1, sizeof *numbers);
+    assert(numbers);
+    size_t count = 0;
+    for (size_t i = 0; i < r->rows_count; i++)
+        if (!r->rows[i].lost)
+            numbers[count++] = r->rows[i].number;
+    mr_store_published(r->ls->o.store, numbers, count, on_noted, r);
+    free(numbers);
+}
+
+static void on_lost(void *arg, const struct mr_err *err)
+{
+    struct resume *r = arg;
+    if (err->code != MR_OK && r->err.code == MR_OK)
+        r->err = *err;
+    if (--r->lost_out > 0)
+        return;
+    if (r->err.code != MR_OK)
+        resume_end(r);
+    else
+        note(r);
+}
+
+static void publish_run(struct mr_job *job) /* Runs on: worker, lane SYNC */
+{
+    struct resume *r = MR_OF(job, struct resume, job);
+    int fault = MR_POINT(resume_begin);
+    if (fault) {
+        mr_err_sys(&r->err, fault, "resume");
+        return;
+    }
+    if (r->rows_count == 0)
+        return;
+    if (mr_zone_mark_decided(r->ls->o.zone, r->ls->instance.id, r->rows[r->rows_count - 1].number, &r->err) != MR_OK)
+        return;
+    mr_zone_publish(r->ls->o.zone, r->items, r->items_count, &r->err);
+}
+
+static void publish_done(struct mr_job *job, bool canceled)
+{
+    struct resume *r = MR_OF(job, struct resume, job);
+    if (canceled)
+        mr_err_set(&r->err, MR_ECANCELED, "resume: stopping");
+    if (r->err.code != MR_OK && r->err.code != MR_ENOENT) {
+        mr_err_wrap(&r->err, "publish what was decided before");
+        resume_end(r);
+        return;
+    }
+    r->err = (struct mr_err){0};
+    for (size_t i = 0; i < r->rows_count; i++) {
+        struct decided_row *row = &r->rows[i];
+        for (size_t f = row->first; f < row->first + row->count; f++)
+            row->lost |= r->items[f].code != MR_OK;
+        if (!row->lost)
+            continue;
+        mr_alert_open(r->ls->o.loop->alerts, MR_A_LANDING_LOST, row->source, NULL,
+                      "landing %s was decided and its staged file is gone; millrace replay --landing %s reads it again", row->landing, row->landing);
+        r->lost_out++;
+    }
+    if (r->lost_out == 0) {
+        note(r);
+        return;
+    }
+    for (size_t i = 0; i < r->rows_count; i++)
+        if (r->rows[i].lost)
+            mr_store_lost(r->ls->o.store, r->rows[i].number, on_lost, r);
+}
+
+static char *copy(struct mr_str s)
+{
+    char *p = malloc(s.n + 1);
+    assert(p);
+    memcpy(p, s.p, s.n);
+    p[s.n] = 0;
+    return p;
+}
+
+static void on_unpublished(void *arg, const struct mr_err *err, const struct mr_landing_row *landings, size_t count)
+{
+    struct resume *r = arg;
+    if (err->code != MR_OK) {
+        r->err = *err;
+        resume_end(r);
+        return;
+    }
+    size_t files = 0;
+    for (size_t i = 0; i < count; i++)
+        files += landings[i].files_count;
+    r->items = calloc(files ? files : 1, sizeof *r->items);
+    r->rows = calloc(count ? count : 1, sizeof *r->rows);
+    assert(r->items && r->rows);
+    for (size_t i = 0; i < count; i++) {
+        const struct mr_landing_row *row = &landings[i];
+        r->rows[r->rows_count++] = (struct decided_row){row->number, copy(row->landing), copy(row->source), r->items_count, row->files_count, false};
+        for (size_t f = 0; f < row->files_count; f++)
+            r->items[r->items_count++] = (struct mr_publish_item){
+                .staged = copy(row->files[f].staged), .path = copy(row->files[f].path), .bytes = row->files[f].bytes, .crc32c = row->files[f].crc32c};
+    }
+    r->job = (struct mr_job){.run = publish_run, .done = publish_done};
+    mr_worker_submit(r->ls->o.loop->workers, MR_LANE_SYNC, &r->job);
+}
+
+static void on_swept(void *arg, const struct mr_err *err, const struct mr_instance *ended, size_t count)
+{
+    struct resume *r = arg;
+    (void)ended;
+    (void)count;
+    if (err->code != MR_OK) {
+        r->err = *err;
+        mr_err_wrap(&r->err, "end the epochs of earlier instances");
+        resume_end(r);
+        return;
+    }
+    mr_store_unpublished(r->ls->o.store, &r->ls->instance, on_unpublished, r);
+}
+
+void mr_landings_resume(struct mr_landings *ls, void (*cb)(void *arg, const struct mr_err *err), void *arg)
+{
+    struct resume *r = calloc(1, sizeof *r);
+    assert(r);
+    r->ls = ls;
+    r->cb = cb;
+    r->arg = arg;
+    mr_store_sweep(ls->o.store, &ls->instance, ls->o.sole, on_swept, r);
+}

@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* hub.c - life of what all webhook sources share: queue, lander, listener, in this order; back in the other.
+ *
+ * happy path    identify the queue -> read its positions -> recover and open it -> start the lander -> listen, once sources are up
+ * ways to fail  a queue that cannot be opened or an address that cannot be bound fails the start with that error
+ * on close      the listener stops first, so that nothing new comes; then the lander, then the queue */
+#include "hub.h"
+
+#include "millrace/budget.h"
+
+#include <assert.h>
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { GROUP_MEMORY_MIN = 4 << 20, GROUP_MEMORY_MAX = 64 << 20 };
+
+#define AT(field) offsetof(struct hub_options, field)
+static const struct mr_option http_rows[] = {
+    {.name = "listen", .type = MR_T_STRING, .offset = AT(http.listen), .def = "0.0.0.0:8080", .flags = MR_OPT_FIXED,
+     .doc = "Address and port of the webhook listener. It serves only the routes of the sources."},
+    {.name = "body_limit", .type = MR_T_SIZE, .offset = AT(http.body_limit), .def = "1MiB", .min = "1KiB", .max = "256MiB",
+     .doc = "Largest body taken, on the wire and decoded; above it 413. A source may set its own."},
+    {.name = "connections", .type = MR_T_INT, .offset = AT(http.connections), .def = "12000", .min = "1", .max = "1000000",
+     .doc = "Open connections at once; above it a connection gets 503. Needs as many file descriptors."},
+    {.name = "connections_per_peer", .type = MR_T_INT, .offset = AT(http.connections_per_peer), .def = "0", .min = "0", .max = "1000000",
+     .doc = "Open connections of one address; 0: no limit of its own. Leave it so behind a proxy."},
+    {.name = "first_byte_timeout", .type = MR_T_DURATION, .offset = AT(http.first_byte_ms), .def = "15s", .min = "100ms", .max = "1h",
+     .doc = "From accepting a connection to its first byte."},
+    {.name = "header_timeout", .type = MR_T_DURATION, .offset = AT(http.header_ms), .def = "10s", .min = "100ms", .max = "1h",
+     .doc = "From a request's first byte to the end of its headers; then 408."},
+    {.name = "body_timeout", .type = MR_T_DURATION, .offset = AT(http.body_ms), .def = "30s", .min = "100ms", .max = "1h",
+     .doc = "From the end of the headers to the end of the body; then 408."},
+    {.name = "idle_timeout", .type = MR_T_DURATION, .offset = AT(http.idle_ms), .def = "75s", .min = "100ms", .max = "1d",
+     .doc = "How long a connection may idle between requests."},
+    {0},
+};
+static const struct mr_option queue_rows[] = {
+    {.name = "segment_size", .type = MR_T_SIZE, .offset = AT(queue.segment_size), .def = "64MiB", .min = "1MiB", .max = "4GiB",
+     .doc = "Size of one file of the durable queue. Small ones free disk sooner, large ones are made less often."},
+    {.name = "max_size", .type = MR_T_SIZE, .offset = AT(queue.max_size), .def = "64GiB", .min = "4MiB", .max = "64TiB",
+     .doc = "Most bytes that may wait on disk to be landed; above it the webhook door answers 503 with Retry-After."},
+    {0},
+};
+const struct mr_option hub_rows[] = {
+    {.name = "http", .type = MR_T_MAP, .sub = http_rows, .doc = "The webhook listener."},
+    {.name = "queue", .type = MR_T_MAP, .sub = queue_rows, .doc = "The durable queue between the listener and the zone."},
+    {0},
+};
+
+/* ---- routes ------------------------------------------------------------------------------------------------------------ */
+
+void hub_add_route(struct hub *h, struct webhook *w)
+{
+    w->next = h->routes;
+    h->routes = w;
+}
+
+void hub_remove_route(struct hub *h, struct webhook *w)
+{
+    for (struct webhook **at = &h->routes; *at; at = &(*at)->next)
+        if (*at == w) {
+            *at = w->next;
+            return;
+        }
+}
+
+/* ---- start --------------------------------------------------------------------------------------------------------------- */
+
+static void queue_dir(const struct hub *h, char out[4096])
+{
+    snprintf(out, 4096, "%s/queue", h->core->data_dir);
+}
+
+bool mr_webhook_hub_wanted(const char *data_dir)
+{
+    char path[4096];
+    snprintf(path, sizeof path, "%s/queue", data_dir);
+    DIR *d = opendir(path);
+    bool found = false;
+    for (struct dirent *e; d && !found && (e = readdir(d)) != NULL;)
+        found = e->d_name[0] != '.';
+    if (d)
+        closedir(d);
+    return found;
+}
+
+enum mr_code mr_webhook_hub_open(void *hub, const struct mr_core *core, const void *hub_options, size_t sources, struct mr_err *err)
+{
+    struct hub *h = hub;
+    (void)err;
+    h->core = core;
+    h->o = hub_options;
+    h->sources = sources;
+    mr_buf_init(&h->event, 4 << 20);
+    mr_buf_init(&h->decoded, SIZE_MAX / 4); /* mr_gunzip has its own limit */
+    mr_buf_init(&h->url, 1 << 20);
+    h->durable_seconds = mr_metric0(core->loop->metrics, MR_M_WEBHOOK_DURABLE);
+    return MR_OK;
+}
+
+static void started(struct hub *h, const struct mr_err *err)
+{
+    void (*cb)(void *, const struct mr_err *) = h->cb;
+    h->cb = NULL;
+    cb(h->cb_arg, err);
+}
+
+static void on_horizon(void *arg, uint64_t horizon)
+{
+    struct hub *h = arg;
+    if (h->lander && h->queue)
+        lander_horizon(h->lander, horizon);
+}
+
+static void on_queue(void *arg, const struct mr_err *err, struct mr_queue *queue)
+{
+    struct hub *h = arg;
+    if (err->code != MR_OK) {
+        started(h, err);
+        return;
+    }
+    h->queue = queue;
+    struct mr_err started_err = {0};
+    if (lander_start(h->lander, &started_err) != MR_OK)
+        mr_err_wrap(&started_err, "queue");
+    started(h, &started_err);
+}
+
+static void open_queue(struct hub *h)
+{
+    char dir[4096], quarantine[4096];
+    queue_dir(h, dir);
+    snprintf(quarantine, sizeof quarantine, "%s/quarantine", h->core->data_dir);
+    size_t group = mr_budget_limit(h->core->loop->budget) / 8;
+    group = group < GROUP_MEMORY_MIN ? GROUP_MEMORY_MIN : group > GROUP_MEMORY_MAX ? GROUP_MEMORY_MAX : group;
+    struct mr_queue_options options = {.loop = h->core->loop,
+                                       .dir = dir,
+                                       .quarantine = quarantine,
+                                       .segment_size = (uint64_t)h->o->queue.segment_size,
+                                       .max_size = (uint64_t)h->o->queue.max_size,
+                                       .disk_reserve = (uint64_t)h->core->disk_reserve,
+                                       .group_memory = group,
+                                       .next_at_least = h->next_at_least,
+                                       .on_durable = on_horizon,
+                                       .arg = h};
+    mr_queue_open(&options, on_queue, h);
+}
+
+static void on_positions(void *arg, const struct mr_err *err, const struct mr_position *positions, size_t count)
+{
+    struct hub *h = arg;
+    if (err->code != MR_OK) {
+        started(h, err);
+        return;
+    }
+    struct mr_position *ours = calloc(count ? count : 1, sizeof *ours);
+    assert(ours);
+    size_t ours_count = 0;
+    h->next_at_least = 1;
+    for (size_t i = 0; i < count; i++) {
+        if (!mr_str_eq(positions[i].part, mr_str_c(h->queue_id)))
+            continue; /* another door's, or an earlier queue's */
+        ours[ours_count++] = positions[i];
+        struct mr_buf text;
+        mr_buf_init(&text, 64);
+        mr_buf_put(&text, positions[i].value.p, positions[i].value.n);
+        uint64_t next = strtoull(mr_buf_cstr(&text), NULL, 10) + 1;
+        h->next_at_least = next > h->next_at_least ? next : h->next_at_least;
+        mr_buf_free(&text);
+    }
+    h->lander = lander_new(h, ours, ours_count);
+    free(ours);
+    open_queue(h);
+}
+
+void mr_webhook_hub_start(void *hub, void (*cb)(void *arg, const struct mr_err *err), void *arg)
+{
+    struct hub *h = hub;
+    struct mr_err err = {0};
+    char dir[4096];
+    bool has_records;
+    h->cb = cb;
+    h->cb_arg = arg;
+    queue_dir(h, dir);
+    enum mr_code code = mr_queue_identify(dir, h->queue_id, &has_records, &err);
+    if (code != MR_OK) {
+        started(h, &err);
+        return;
+    }
+    mr_store_positions(h->core->store, (struct mr_str){0}, on_positions, h);
+}
+
+static void limits_of(const struct hub *h, struct mr_http_limits *limits)
+{
+    mr_http_limits_default(limits);
+    limits->connections = (unsigned)h->o->http.connections;
+    limits->connections_per_peer = (unsigned)h->o->http.connections_per_peer;
+    limits->first_byte_ms = h->o->http.first_byte_ms;
+    limits->header_ms = h->o->http.header_ms;
+    limits->body_ms = h->o->http.body_ms;
+    limits->idle_ms = h->o->http.idle_ms;
+}
+
+/* Not before the sources are up: a vendor that gets 404 may give the endpoint up. */
+enum mr_code mr_webhook_hub_serve(void *hub, struct mr_err *err)
+{
+    struct hub *h = hub;
+    if (h->server || h->sources == 0)
+        return MR_OK;
+    struct mr_http_options options = {.loop = h->core->loop, .listen = h->o->http.listen, .name = "webhook", .handler = receive_handler};
+    options.handler.arg = h;
+    limits_of(h, &options.limits);
+    if (mr_http_listen(&options, &h->server, err) != MR_OK)
+        return mr_err_wrap(err, "http.listen");
+    mr_log_info(h->core->loop->log, NULL, "listening", MR_S("listener", "webhook"), MR_S("address", h->o->http.listen),
+                MR_I("port", mr_http_port(h->server)));
+    return MR_OK;
+}
+
+void mr_webhook_hub_reload(void *hub, const void *hub_options, size_t sources)
+{
+    struct hub *h = hub;
+    h->o = hub_options;
+    h->sources = sources;
+    struct mr_http_limits limits;
+    limits_of(h, &limits);
+    if (h->server)
+        mr_http_limits_set(h->server, &limits);
+}
+
+/* ---- drain, once, stop ------------------------------------------------------------------------------------------------------ */
+
+static void on_landed(void *arg, const struct mr_err *err)
+{
+    started(arg, err);
+}
+
+static void on_listener_drained(void *arg)
+{
+    struct hub *h = arg;
+    h->server = NULL;
+    lander_drain(h->lander, false, on_landed, h);
+}
+
+void mr_webhook_hub_drain(void *hub, void (*cb)(void *arg, const struct mr_err *err), void *arg)
+{
+    struct hub *h = hub;
+    h->cb = cb;
+    h->cb_arg = arg;
+    h->draining = true;
+    if (h->server)
+        mr_http_drain(h->server, on_listener_drained, h);
+    else
+        lander_drain(h->lander, false, on_landed, h);
+}
+
+void mr_webhook_hub_once(void *hub, void (*cb)(void *arg, const struct mr_err *err), void *arg)
+{
+    struct hub *h = hub;
+    h->cb = cb;
+    h->cb_arg = arg;
+    lander_drain(h->lander, true, on_landed, h);
+}
+
+static void on_queue_closed(void *arg)
+{
+    struct hub *h = arg;
+    mr_buf_free(&h->event);
+    mr_buf_free(&h->decoded);
+    mr_buf_free(&h->url);
+    h->stop_cb(h->stop_arg);
+}
+
+static void on_lander_stopped(void *arg)
+{
+    struct hub *h = arg;
+    h->lander = NULL;
+    if (h->queue)
+        mr_queue_close(h->queue, on_queue_closed, h);
+    else
+        on_queue_closed(h);
+}
+
+static void on_server_closed(void *arg)
+{
+    struct hub *h = arg;
+    h->server = NULL;
+    if (h->lander)
+        lander_stop(h->lander, on_lander_stopped, h);
+    else
+        on_lander_stopped(h);
+}
+
+void mr_webhook_hub_stop(void *hub, void (*cb)(void *arg), void *arg)
+{
+    struct hub *h = hub;
+    h->stop_cb = cb;
+    h->stop_arg = arg;
+    if (h->server)
+        mr_http_close(h->server, on_server_closed, h);
+    else
+        on_server_closed(h);
+}
+
+void mr_webhook_hub_status(const void *hub, struct mr_buf *json)
+{
+    const struct hub *h = hub;
+    if (h->lander)
+        lander_status(h->lander, json);
+}

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* hub.h - what all webhook sources of a process share: the listener, the durable queue, and the lander that takes
+ * records from the queue to the zone. Private to the webhook door.
+ *
+ *   request ─► receive.c (route, verify) ─► queue ─► 2xx          queue ─► land.c (dedup, envelope) ─► landing ─► free segments */
+#ifndef MR_WEBHOOK_HUB_H
+#define MR_WEBHOOK_HUB_H
+
+#include "event.h"
+#include "scheme.h"
+
+#include "millrace/door.h"
+#include "millrace/http.h"
+#include "millrace/queue.h"
+
+struct hub_options {
+    struct {
+        char *listen;
+        int64_t body_limit, connections, connections_per_peer;
+        int64_t first_byte_ms, header_ms, body_ms, idle_ms;
+    } http;
+    struct {
+        int64_t segment_size, max_size;
+    } queue;
+};
+extern const struct mr_option hub_rows[];
+
+struct webhook_options {
+    char *path, *public_url, *stream;
+    struct mr_strings methods, mask_headers;
+    int64_t body_limit;                /* 0: http.body_limit */
+    struct { int64_t status; } ack;
+    bool verify_given;
+    struct mr_verify_options verify;
+    bool dedup_given;
+    struct { char *id; int64_t window_ms; int64_t max_ids; } dedup;
+    int payload;
+};
+
+struct webhook { /* one source: a route */
+    struct mr_source *src;
+    struct hub *hub;
+    struct webhook *next;              /* of hub->routes, while it is up */
+    const struct webhook_options *o;   /* the config's, which outlives us */
+    const char *name, *stream;
+    char *queue_key;                   /* "<source>/<stream>" */
+    char *allow;                       /* "Allow: POST, PUT\r\n" */
+    struct mr_verifier *verifier;
+    bool up, paused;
+    struct mr_cell *accepted, *bytes, *unavailable, *refused[MR_CAUSES];
+    struct mr_cell *secrets[16];
+    uint64_t refused_logged_ms, refused_unlogged; /* a sampled line: one a second */
+    uint64_t burst_since_ms, burst_count;
+    char last_reason[160];
+};
+
+struct hub {
+    const struct mr_core *core;
+    const struct hub_options *o;
+    size_t sources;
+    struct mr_queue *queue;
+    char queue_id[33];
+    struct mr_http_server *server;
+    struct webhook *routes;
+    struct lander *lander;
+    struct mr_buf event, decoded, url; /* scratch of receive.c */
+    uint64_t refused_logged_ms;
+    struct mr_cell *durable_seconds;
+    void (*cb)(void *arg, const struct mr_err *err);
+    void *cb_arg;
+    void (*stop_cb)(void *arg);
+    void *stop_arg;
+    uint64_t next_at_least;
+    bool draining;
+};
+
+/* hub.c */
+bool mr_webhook_hub_wanted(const char *data_dir);
+enum mr_code mr_webhook_hub_open(void *hub, const struct mr_core *core, const void *hub_options, size_t sources, struct mr_err *err);
+void mr_webhook_hub_start(void *hub, void (*cb)(void *arg, const struct mr_err *err), void *arg);
+enum mr_code mr_webhook_hub_serve(void *hub, struct mr_err *err);
+void mr_webhook_hub_reload(void *hub, const void *hub_options, size_t sources);
+void mr_webhook_hub_drain(void *hub, void (*cb)(void *arg, const struct mr_err *err), void *arg);
+void mr_webhook_hub_once(void *hub, void (*cb)(void *arg, const struct mr_err *err), void *arg);
+void mr_webhook_hub_stop(void *hub, void (*cb)(void *arg), void *arg);
+void mr_webhook_hub_status(const void *hub, struct mr_buf *json);
+void hub_add_route(struct hub *h, struct webhook *w);
+void hub_remove_route(struct hub *h, struct webhook *w);
+
+/* receive.c */
+extern const struct mr_http_handler receive_handler; /* arg: struct hub */
+/* The public URL that the vendor signed: configured, with the request's own query. */
+void webhook_url(const struct webhook *w, const struct mr_http_head *head, struct mr_buf *out);
+void receive_look(struct webhook *w); /* once in a while: closes the burst alert */
+
+/* land.c */
+struct lander;
+/* positions: all of part == queue id, borrowed. */
+struct lander *lander_new(struct hub *h, const struct mr_position *positions, size_t count);
+MR_MUST enum mr_code lander_start(struct lander *l, struct mr_err *err);
+void lander_horizon(struct lander *l, uint64_t horizon);
+/* Lands everything up to the horizon of now, closes all landings, then cb (MR_OK, or the first failure if `once`). */
+void lander_drain(struct lander *l, bool once, void (*cb)(void *arg, const struct mr_err *err), void *arg);
+void lander_stop(struct lander *l, void (*cb)(void *arg), void *arg); /* then freed */
+void lander_status(const struct lander *l, struct mr_buf *json);
+
+#endif

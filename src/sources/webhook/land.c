@@ -1,0 +1,831 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* land.c - from the queue to the zone: one cursor over the durable queue, one landing at a time for each feed.
+ *
+ * A feed is one (source, stream) with records in the queue, whether its source is configured or gone. Its position is the
+ * sequence landed up to, under the part named after the queue. A slice is what one turn takes from the queue:
+ *
+ *   read    worker   copy records up to the horizon, find their event ids
+ *   look    store    which of those ids have landed already?
+ *   plan    loop     per record: stage, skip (behind the position, or a repeat), quarantine (same id, other body)
+ *   stage   worker   envelopes into the feeds' landings
+ *
+ * happy path    slices until the horizon; a landing rolls -> decide with the move -> published -> segments may go
+ * ways to fail  a decision lost (fenced, seen, sealed), a zone or store that fails: the feed drops what it had open, reads
+ *               its position again, and the cursor goes back to it; other feeds skip what they have had
+ * on close      the slice at hand ends; open landings are abandoned: the queue still has their records */
+#include "dedup.h"
+#include "hub.h"
+#include "quarantine.h"
+
+#include "millrace/backoff.h"
+#include "millrace/json.h"
+#include "millrace/worker.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum {
+    SLICE_BYTES = 1 << 20,   /* of records: large enough that hand-overs cost little, small against the memory budget */
+    SLICE_RECORDS = 4096,
+    LINGER_MS = 40,          /* a landing lives for a second or more, so waiting for a fuller slice costs nothing */
+    LINGER_RECORDS = 1024,   /* as many waiting: start at once */
+    IDS_MAX = 65536,         /* of one landing: bounds its memory and the length of its decision */
+    FLIGHTS_MAX = 3,         /* landings of one feed between closing and published */
+    ID_MAX = 4096,
+};
+
+struct flight { /* a landing that was closed */
+    struct feed *feed;
+    struct flight *next;
+    uint64_t first, last;    /* sequences that it answers for */
+    struct mr_idset ids;     /* until decided */
+    bool decided;
+};
+
+struct feed {
+    struct lander *lander;
+    struct feed *next;
+    char *key;
+    struct mr_str source, stream; /* slices of key */
+    int64_t version;         /* that the next move expects: rises with each decision asked for */
+    uint64_t covered;        /* everything up to it is landed, staged, or a repeat */
+    uint64_t open_first;     /* first sequence of the open landing */
+    uint64_t moved;          /* covered when the last decision was asked for */
+    struct mr_landing *open;
+    struct mr_idset ids;     /* of the open landing */
+    struct flight *flights, **flights_end;
+    unsigned flights_count;
+    bool close_wanted;
+    bool failing;            /* dropping, then reading its position again */
+    bool reading;            /* the position is asked for */
+    uint64_t retry_at_ms;    /* failing: not before */
+    struct mr_backoff backoff;
+    bool stage_failed;       /* by the worker, in this slice */
+    struct mr_err stage_err;
+    struct mr_cell *duplicates, *conflicts;
+};
+
+enum item_fate { ITEM_STAGE, ITEM_SKIP, ITEM_CONFLICT, ITEM_BAD };
+struct item {
+    uint64_t seq;
+    size_t key_at, key_n, payload_at, payload_n, id_at, id_n;
+    bool has_id;
+    struct mr_seen seen;
+    int32_t first_day;
+    enum item_fate fate;
+    struct feed *feed;
+    struct mr_landing *landing;
+};
+
+struct lander {
+    struct hub *hub;
+    struct mr_queue_reader *reader;
+    struct feed *feeds;
+    uint64_t horizon, cursor, rewind_to; /* cursor: last sequence read */
+    uv_timer_t timer;        /* linger and retries */
+    bool running, stopping, timer_closed, lingered;
+    /* the slice; the worker's while it is out */
+    struct mr_job job;
+    struct mr_buf bytes;
+    struct item *items;
+    size_t items_count;
+    struct mr_seen *ids;
+    int32_t *first_days;
+    size_t *id_items;
+    size_t ids_count;
+    struct mr_err err;
+    bool at_end;
+    struct mr_buf line;      /* worker: position, request, verified as JSON */
+    char queue_id[33];
+
+    bool draining, once;
+    uint64_t drain_to;
+    struct mr_err drain_err;
+    void (*drain_cb)(void *arg, const struct mr_err *err);
+    void *drain_arg;
+    void (*stop_cb)(void *arg);
+    void *stop_arg;
+};
+
+static void pump(struct lander *l);
+static void feed_fail(struct feed *f, const struct mr_err *err);
+
+/* ---- feeds ------------------------------------------------------------------------------------------------------------- */
+
+static struct feed *feed_new(struct lander *l, struct mr_str key)
+{
+    struct feed *f = calloc(1, sizeof *f);
+    assert(f);
+    f->lander = l;
+    f->key = strndup(key.p, key.n);
+    assert(f->key);
+    char *slash = strchr(f->key, '/'); /* a source's name has none; a stream may have some */
+    f->source = (struct mr_str){f->key, slash ? (size_t)(slash - f->key) : key.n};
+    f->stream = slash ? mr_str_c(slash + 1) : f->source;
+    f->flights_end = &f->flights;
+    mr_backoff_init(&f->backoff, 200, 30000);
+    char name[512];
+    snprintf(name, sizeof name, "%.*s", (int)f->source.n, f->source.p);
+    f->duplicates = mr_metric(l->hub->core->loop->metrics, MR_M_WEBHOOK_DUPLICATES, name);
+    f->conflicts = mr_metric(l->hub->core->loop->metrics, MR_M_WEBHOOK_CONFLICTS, name);
+    f->next = l->feeds;
+    l->feeds = f;
+    return f;
+}
+
+static struct feed *feed_of(struct lander *l, struct mr_str key)
+{
+    for (struct feed *f = l->feeds; f; f = f->next)
+        if (mr_str_eq(mr_str_c(f->key), key))
+            return f;
+    return feed_new(l, key); /* never landed: version 0 */
+}
+
+static void feed_free(struct feed *f)
+{
+    mr_idset_free(&f->ids);
+    free(f->key);
+    free(f);
+}
+
+static uint64_t sequence_of(struct mr_str value)
+{
+    int64_t n;
+    struct mr_json_slice s = {.type = MR_JSON_NUMBER, .raw = value};
+    return mr_json_i64(s, &n) && n > 0 ? (uint64_t)n : 0;
+}
+
+static void feed_at(struct feed *f, int64_t version, struct mr_str value)
+{
+    f->version = version;
+    f->covered = f->moved = sequence_of(value);
+}
+
+/* ---- closing and deciding ---------------------------------------------------------------------------------------------- */
+
+static void on_position(void *arg, const struct mr_err *err, const struct mr_position *position)
+{
+    struct feed *f = arg;
+    struct lander *l = f->lander;
+    f->reading = false;
+    if (err->code != MR_OK) {
+        f->retry_at_ms = mr_loop_now_ms(l->hub->core->loop) + (uint64_t)mr_backoff_next(&f->backoff, (uint64_t)mr_mono_us());
+        mr_log_warn(l->hub->core->loop->log, f->key, "position_unread", MR_S("why", err->msg));
+        pump(l);
+        return;
+    }
+    f->failing = false;
+    feed_at(f, position->version, position->value);
+    if (f->covered < l->cursor && (l->rewind_to == 0 || f->covered + 1 < l->rewind_to))
+        l->rewind_to = f->covered + 1;
+    pump(l);
+}
+
+/* A failing feed reads its position once nothing of it is open or undecided any more, and not before its back-off. */
+static void feed_recover(struct feed *f)
+{
+    struct lander *l = f->lander;
+    struct mr_loop *loop = l->hub->core->loop;
+    if (!f->failing || f->reading || f->open || l->stopping)
+        return;
+    for (struct flight *x = f->flights; x; x = x->next)
+        if (!x->decided)
+            return;
+    if (mr_loop_now_ms(loop) < f->retry_at_ms)
+        return;
+    f->reading = true;
+    mr_store_position(l->hub->core->store, f->source, f->stream, mr_str_c(l->queue_id), on_position, f);
+}
+
+static void feed_fail(struct feed *f, const struct mr_err *err)
+{
+    struct lander *l = f->lander;
+    struct mr_loop *loop = l->hub->core->loop;
+    bool retry = mr_code_class(err->code) != MR_CLASS_NONE;
+    if (!f->failing)
+        mr_log_warn(loop->log, f->key, "landing_again", MR_S("why", err->msg[0] ? err->msg : mr_code_text(err->code)));
+    f->failing = true;
+    f->retry_at_ms = mr_loop_now_ms(loop) + (retry ? (uint64_t)mr_backoff_next(&f->backoff, (uint64_t)mr_mono_us()) : 0);
+    if (retry && l->once && l->drain_err.code == MR_OK)
+        l->drain_err = *err;
+    if (f->open && !l->running) {
+        mr_landing_abandon(f->open);
+        f->open = NULL;
+        mr_idset_free(&f->ids);
+    }
+    f->close_wanted = false;
+    feed_recover(f);
+}
+
+static void flight_gone(struct flight *x)
+{
+    struct feed *f = x->feed;
+    struct flight **at = &f->flights;
+    while (*at != x)
+        at = &(*at)->next;
+    *at = x->next;
+    if (!*at)
+        f->flights_end = at;
+    f->flights_count--;
+    mr_idset_free(&x->ids);
+    free(x);
+}
+
+static void on_decided(void *arg, const struct mr_verdict *verdict)
+{
+    struct flight *x = arg;
+    struct feed *f = x->feed;
+    struct lander *l = f->lander;
+    if (verdict->code == MR_OK) {
+        x->decided = true;
+        mr_idset_free(&x->ids);
+        mr_backoff_reset(&f->backoff);
+    } else {
+        struct mr_err err = *verdict->err;
+        flight_gone(x);
+        feed_fail(f, &err);
+    }
+    feed_recover(f);
+    pump(l);
+}
+
+static void on_published(void *arg, enum mr_published how)
+{
+    struct flight *x = arg;
+    struct feed *f = x->feed;
+    if (!f) { /* the lander has stopped; the next start frees the segments */
+        free(x);
+        return;
+    }
+    struct lander *l = f->lander;
+    if (how == MR_PUBLISHED)
+        mr_queue_published(l->hub->queue, mr_str_c(f->key), x->last);
+    else
+        mr_queue_pin(l->hub->queue, x->first);
+    flight_gone(x);
+    pump(l);
+}
+
+static void on_roll(void *arg, struct mr_landing *landing, enum mr_roll_reason why)
+{
+    struct feed *f = arg;
+    (void)landing;
+    (void)why;
+    f->close_wanted = true;
+    pump(f->lander);
+}
+
+static void feed_begin(struct feed *f, uint64_t first)
+{
+    struct mr_landing_owner owner = {.on_roll = on_roll, .arg = f};
+    f->open = mr_landing_begin(f->lander->hub->core->landings, f->source, (struct mr_str){0}, MR_LANDING_ROLLING, &owner);
+    f->open_first = first;
+    f->close_wanted = false;
+}
+
+static void feed_close(struct feed *f)
+{
+    struct lander *l = f->lander;
+    struct flight *x = calloc(1, sizeof *x);
+    assert(x);
+    char value[24];
+    int n = snprintf(value, sizeof value, "%" PRIu64, f->covered);
+    struct mr_move move = {.source = f->source,
+                           .stream = f->stream,
+                           .part = mr_str_c(l->queue_id),
+                           .expected_version = f->version,
+                           .value = {value, (size_t)n}};
+    x->feed = f;
+    x->first = f->open_first;
+    x->last = f->covered;
+    x->ids = f->ids;
+    f->ids = (struct mr_idset){0};
+    *f->flights_end = x;
+    f->flights_end = &x->next;
+    f->flights_count++;
+    f->version++;
+    f->moved = f->covered;
+    f->close_wanted = false;
+    struct mr_landing *landing = f->open;
+    f->open = NULL;
+    struct mr_landing_end end = {.on_decided = on_decided, .on_published = on_published, .arg = x};
+    mr_landing_decide(landing, &move, 1, NULL, 0, x->ids.ids, x->ids.count, &end);
+}
+
+/* ---- the slice ------------------------------------------------------------------------------------------------------------ */
+
+static void read_one(struct lander *l, const struct mr_queue_record *r)
+{
+    struct mr_header headers[MR_EVENT_HEADERS_MAX];
+    struct mr_event e;
+    struct mr_err err;
+    struct item *it = &l->items[l->items_count++];
+    *it = (struct item){.seq = r->seq, .key_at = l->bytes.n, .key_n = r->source.n};
+    mr_buf_put(&l->bytes, r->source.p, r->source.n);
+    it->payload_at = l->bytes.n;
+    it->payload_n = r->payload.n;
+    mr_buf_put(&l->bytes, r->payload.p, r->payload.n);
+    if (mr_event_get(r->payload, headers, &e, &err) != MR_OK) {
+        it->fate = ITEM_BAD;
+        return;
+    }
+    it->id_at = l->bytes.n;
+    it->has_id = mr_event_id(&e, &l->bytes);
+    it->id_n = l->bytes.n - it->id_at;
+    if (!it->has_id)
+        return;
+    const char *slash = memchr(r->source.p, '/', r->source.n);
+    struct mr_str source = {r->source.p, slash ? (size_t)(slash - r->source.p) : r->source.n};
+    struct mr_str id = {l->bytes.p + it->id_at, it->id_n};
+    mr_dedup_hash(source, id, e.body, mr_day_of(e.arrived_us), &it->seen);
+    it->first_day = mr_day_of(e.arrived_us - e.dedup_window_ms * 1000);
+}
+
+static void read_run(struct mr_job *job) /* Runs on: worker */
+{
+    struct lander *l = MR_OF(job, struct lander, job);
+    mr_buf_clear(&l->bytes);
+    l->items_count = 0;
+    l->at_end = false;
+    l->err = (struct mr_err){0};
+    while (l->items_count < SLICE_RECORDS && l->bytes.n < SLICE_BYTES) {
+        struct mr_queue_record r;
+        enum mr_code code = mr_queue_next(l->reader, &r, &l->err);
+        if (code == MR_EEND) {
+            l->at_end = true;
+            l->err = (struct mr_err){0};
+            break;
+        }
+        if (code != MR_OK)
+            break;
+        read_one(l, &r);
+    }
+}
+
+static struct mr_str slice_str(const struct lander *l, size_t at, size_t n)
+{
+    return (struct mr_str){l->bytes.p + at, n};
+}
+
+static enum mr_seen_answer seen_in_flight(const struct feed *f, const struct mr_seen *id)
+{
+    enum mr_seen_answer a = mr_idset_find(&f->ids, id);
+    for (const struct flight *x = f->flights; x && a == MR_SEEN_NO; x = x->next)
+        a = mr_idset_find(&x->ids, id);
+    return a;
+}
+
+/* Runs on: loop. `landed`: the store's answer for it. */
+static void plan_one(struct lander *l, struct item *it, enum mr_seen_answer landed)
+{
+    struct feed *f = it->feed = feed_of(l, slice_str(l, it->key_at, it->key_n));
+    enum item_fate bad = it->fate;
+    it->fate = ITEM_SKIP;
+    if (f->failing || it->seq <= f->covered)
+        return;
+    f->covered = it->seq;
+    if (!f->open)
+        feed_begin(f, it->seq);
+    it->landing = f->open;
+    if (bad == ITEM_BAD) {
+        it->fate = ITEM_BAD;
+        return;
+    }
+    if (!it->has_id) {
+        it->fate = ITEM_STAGE;
+        return;
+    }
+    enum mr_seen_answer seen = landed != MR_SEEN_NO ? landed : seen_in_flight(f, &it->seen);
+    if (seen == MR_SEEN_NO) {
+        mr_idset_add(&f->ids, &it->seen);
+        it->fate = ITEM_STAGE;
+    } else if (seen == MR_SEEN_SAME) {
+        mr_cell_add(f->duplicates, 1);
+    } else {
+        it->fate = ITEM_CONFLICT;
+        mr_cell_add(f->conflicts, 1);
+        mr_alert_open(l->hub->core->loop->alerts, MR_A_ID_CONFLICT, f->key, NULL, "event id %.*s came again with another body (queue sequence %" PRIu64 ")",
+                      (int)(it->id_n < 80 ? it->id_n : 80), l->bytes.p + it->id_at, it->seq);
+    }
+}
+
+static void put_position(struct lander *l, uint64_t seq)
+{
+    mr_buf_printf(&l->line, "{\"request\":\"%s/%" PRIu64 "\"}", l->queue_id, seq);
+}
+
+static void put_request(struct mr_buf *b, const struct mr_event *e)
+{
+    mr_buf_puts(b, "{\"method\":");
+    mr_json_put_string(b, e->method);
+    mr_buf_puts(b, ",\"path\":");
+    mr_json_put_string(b, e->path);
+    mr_buf_puts(b, ",\"query\":");
+    mr_json_put_string(b, e->query);
+    mr_buf_puts(b, ",\"remote\":");
+    mr_json_put_string(b, e->remote);
+    mr_buf_putc(b, '}');
+}
+
+static void put_verified(struct mr_buf *b, const struct mr_event *e)
+{
+    mr_buf_puts(b, "{\"scheme\":");
+    mr_json_put_string(b, e->scheme);
+    if (!mr_str_eq(e->scheme, MR_STR("none")))
+        mr_buf_printf(b, ",\"secret\":%u", e->secret);
+    mr_buf_puts(b, ",\"covers\":");
+    mr_json_put_string(b, e->covers);
+    mr_buf_putc(b, '}');
+}
+
+/* The queue record as the envelope's parts, and into its landing. Runs on: worker. */
+static enum mr_code stage_one(struct lander *l, const struct item *it, struct mr_err *err)
+{
+    struct mr_header headers[MR_EVENT_HEADERS_MAX];
+    struct mr_event e;
+    if (mr_event_get(slice_str(l, it->payload_at, it->payload_n), headers, &e, err) != MR_OK)
+        return err->code;
+    char request_id[64];
+    int n = snprintf(request_id, sizeof request_id, "%s/%" PRIu64, l->queue_id, it->seq);
+    mr_buf_clear(&l->line);
+    put_position(l, it->seq);
+    size_t request_at = l->line.n;
+    put_request(&l->line, &e);
+    size_t verified_at = l->line.n;
+    put_verified(&l->line, &e);
+    if (l->line.failed)
+        return mr_err_set(err, MR_ENOMEM, "envelope");
+    const struct mr_member members[] = {{"request", {l->line.p + request_at, verified_at - request_at}},
+                                        {"verified", {l->line.p + verified_at, l->line.n - verified_at}}};
+    struct mr_record record = {
+        .source = it->feed->source,
+        .stream = it->feed->stream,
+        .id = it->has_id ? slice_str(l, it->id_at, it->id_n) : (struct mr_str){request_id, (size_t)n},
+        .ingested_at_us = e.arrived_us,
+        .event_at_us = MR_NO_TIME,
+        .position = {l->line.p, request_at},
+        .members = members,
+        .members_count = MR_COUNT(members),
+        .headers = headers,
+        .headers_count = e.headers_count,
+        .data = {e.body.p ? e.body.p : "", e.body.n},
+        .payload = e.payload,
+    };
+    return mr_landing_add(it->landing, &record, err);
+}
+
+static enum mr_code keep_one(struct lander *l, const struct item *it, struct mr_err *err)
+{
+    char name[128];
+    struct mr_str bytes = slice_str(l, it->payload_at, it->payload_n);
+    struct mr_header headers[MR_EVENT_HEADERS_MAX];
+    struct mr_event e;
+    const char *what = "unreadable";
+    if (it->fate == ITEM_CONFLICT && mr_event_get(bytes, headers, &e, err) == MR_OK) {
+        what = "conflict";
+        bytes = e.body;
+    }
+    snprintf(name, sizeof name, "%s-%s-%" PRIu64 ".body", what, l->queue_id, it->seq);
+    return mr_quarantine_put(l->hub->core->data_dir, it->feed->source, name, bytes, err);
+}
+
+static void stage_run(struct mr_job *job) /* Runs on: worker */
+{
+    struct lander *l = MR_OF(job, struct lander, job);
+    for (size_t i = 0; i < l->items_count; i++) {
+        struct item *it = &l->items[i];
+        if (it->fate == ITEM_SKIP || it->feed->stage_failed)
+            continue;
+        struct mr_err err = {0};
+        enum mr_code code = it->fate == ITEM_STAGE ? stage_one(l, it, &err) : keep_one(l, it, &err);
+        if (code != MR_OK) {
+            it->feed->stage_failed = true;
+            it->feed->stage_err = err;
+        }
+    }
+}
+
+static void slice_end(struct lander *l)
+{
+    l->running = false;
+    for (struct feed *f = l->feeds; f; f = f->next) {
+        if (f->stage_failed) {
+            f->stage_failed = false;
+            mr_alert_open(l->hub->core->loop->alerts, MR_A_ZONE_UNWRITABLE, f->key, NULL, "%s", f->stage_err.msg);
+            feed_fail(f, &f->stage_err);
+        } else if (f->failing && f->open) {
+            mr_landing_abandon(f->open); /* it failed while the worker had it */
+            f->open = NULL;
+            mr_idset_free(&f->ids);
+            feed_recover(f);
+        } else if (f->open) {
+            mr_landing_slice_done(f->open);
+            /* Only repeats so far: their move is decided without a file, or their segment would never be freed. */
+            if (mr_landing_records(f->open) == 0 || f->ids.count >= IDS_MAX)
+                f->close_wanted = true;
+        }
+    }
+    pump(l);
+}
+
+static void stage_done(struct mr_job *job, bool canceled)
+{
+    struct lander *l = MR_OF(job, struct lander, job);
+    if (canceled)
+        for (size_t i = 0; i < l->items_count; i++)
+            if (l->items[i].fate != ITEM_SKIP && !l->items[i].feed->stage_failed) {
+                l->items[i].feed->stage_failed = true;
+                mr_err_set(&l->items[i].feed->stage_err, MR_ECANCELED, "stopping");
+            }
+    slice_end(l);
+}
+
+static void plan(struct lander *l, const unsigned char *answers)
+{
+    size_t next_id = 0;
+    bool work = false;
+    for (size_t i = 0; i < l->items_count; i++) {
+        struct item *it = &l->items[i];
+        enum mr_seen_answer landed = MR_SEEN_NO;
+        if (next_id < l->ids_count && l->id_items[next_id] == i)
+            landed = (enum mr_seen_answer)answers[next_id++];
+        plan_one(l, it, landed);
+        work |= it->fate != ITEM_SKIP;
+    }
+    if (l->items_count)
+        l->cursor = l->items[l->items_count - 1].seq;
+    if (!work) {
+        slice_end(l);
+        return;
+    }
+    l->job = (struct mr_job){.run = stage_run, .done = stage_done};
+    mr_worker_submit(l->hub->core->loop->workers, MR_LANE_COMPRESS, &l->job);
+}
+
+static void on_seen(void *arg, const struct mr_err *err, const unsigned char *answers, size_t count)
+{
+    struct lander *l = arg;
+    (void)count;
+    if (err->code == MR_OK) {
+        plan(l, answers);
+        return;
+    }
+    mr_log_warn(l->hub->core->loop->log, NULL, "seen_ids_unread", MR_S("why", err->msg));
+    for (size_t i = 0; i < l->items_count; i++) { /* nothing was planned yet: the feeds start this slice over after a back-off */
+        struct feed *f = feed_of(l, slice_str(l, l->items[i].key_at, l->items[i].key_n));
+        if (!f->failing)
+            feed_fail(f, err);
+    }
+    if (l->items_count)
+        l->cursor = l->items[l->items_count - 1].seq;
+    slice_end(l);
+}
+
+static void read_done(struct mr_job *job, bool canceled)
+{
+    struct lander *l = MR_OF(job, struct lander, job);
+    if (canceled || l->err.code != MR_OK) {
+        if (!canceled)
+            mr_log_error(l->hub->core->loop->log, NULL, "queue_unread", MR_S("why", l->err.msg), MR_S("hint", "check the disk of data_dir"));
+        if (l->once && l->drain_err.code == MR_OK)
+            l->drain_err = l->err;
+        l->items_count = 0;
+        l->running = false;
+        if (!l->stopping)
+            uv_timer_start(&l->timer, l->timer.timer_cb, 1000, 0);
+        pump(l);
+        return;
+    }
+    l->ids_count = 0;
+    for (size_t i = 0; i < l->items_count; i++) {
+        struct item *it = &l->items[i];
+        if (!it->has_id)
+            continue;
+        l->ids[l->ids_count] = it->seen;
+        l->first_days[l->ids_count] = it->first_day;
+        l->id_items[l->ids_count++] = i;
+    }
+    if (l->ids_count)
+        mr_store_seen(l->hub->core->store, l->ids, l->first_days, l->ids_count, on_seen, l);
+    else
+        plan(l, NULL);
+}
+
+/* ---- what next? ------------------------------------------------------------------------------------------------------------- */
+
+static bool flights_full(const struct lander *l)
+{
+    for (const struct feed *f = l->feeds; f; f = f->next)
+        if (f->flights_count >= FLIGHTS_MAX)
+            return true;
+    return false;
+}
+
+static void maybe_stopped(struct lander *l);
+
+static bool drained(const struct lander *l)
+{
+    if (l->running || l->rewind_to || l->cursor < l->drain_to)
+        return false;
+    for (const struct feed *f = l->feeds; f; f = f->next)
+        if (f->open || f->flights || f->failing)
+            return false;
+    return true;
+}
+
+static void close_what_wants(struct lander *l)
+{
+    bool all = l->draining && l->cursor >= l->drain_to && !l->rewind_to;
+    for (struct feed *f = l->feeds; f; f = f->next) {
+        if (f->failing)
+            feed_recover(f);
+        else if (f->open && (f->close_wanted || all) && f->flights_count < FLIGHTS_MAX)
+            feed_close(f);
+    }
+}
+
+static uint64_t retry_wait(const struct lander *l)
+{
+    uint64_t wait = UINT64_MAX, now_ms = mr_loop_now_ms(l->hub->core->loop);
+    for (const struct feed *f = l->feeds; f; f = f->next)
+        if (f->failing && !f->reading && !f->open)
+            wait = f->retry_at_ms <= now_ms ? 1 : f->retry_at_ms - now_ms < wait ? f->retry_at_ms - now_ms : wait;
+    return wait;
+}
+
+static void on_timer(uv_timer_t *t)
+{
+    struct lander *l = MR_OF(t, struct lander, timer);
+    l->lingered = true;
+    pump(l);
+}
+
+static void tell_drained(struct lander *l)
+{
+    void (*cb)(void *, const struct mr_err *) = l->drain_cb;
+    l->drain_cb = NULL;
+    struct mr_err err = l->drain_err;
+    if (cb)
+        cb(l->drain_arg, &err);
+}
+
+static void slice_begin(struct lander *l)
+{
+    l->running = true;
+    l->lingered = false;
+    l->job = (struct mr_job){.run = read_run, .done = read_done};
+    mr_worker_submit(l->hub->core->loop->workers, MR_LANE_COMPRESS, &l->job);
+}
+
+static void pump(struct lander *l)
+{
+    if (l->running)
+        return;
+    if (l->stopping) {
+        maybe_stopped(l);
+        return;
+    }
+    close_what_wants(l);
+    if (l->draining && l->drain_cb && (drained(l) || (l->once && l->drain_err.code != MR_OK))) {
+        tell_drained(l);
+        return;
+    }
+    uint64_t wait = retry_wait(l);
+    if (!flights_full(l)) {
+        if (l->rewind_to) {
+            mr_queue_seek(l->reader, l->rewind_to);
+            l->cursor = l->rewind_to - 1;
+            l->rewind_to = 0;
+        }
+        uint64_t behind = l->horizon > l->cursor ? l->horizon - l->cursor : 0;
+        if (behind && (behind >= LINGER_RECORDS || l->lingered || l->draining)) {
+            slice_begin(l);
+            return;
+        }
+        if (behind && wait > LINGER_MS)
+            wait = LINGER_MS;
+    }
+    if (wait != UINT64_MAX && !uv_is_active((uv_handle_t *)&l->timer))
+        uv_timer_start(&l->timer, on_timer, wait, 0);
+}
+
+void lander_horizon(struct lander *l, uint64_t horizon)
+{
+    l->horizon = horizon;
+    pump(l);
+}
+
+/* ---- life ------------------------------------------------------------------------------------------------------------------- */
+
+struct lander *lander_new(struct hub *h, const struct mr_position *positions, size_t count)
+{
+    struct lander *l = calloc(1, sizeof *l);
+    assert(l);
+    l->hub = h;
+    memcpy(l->queue_id, h->queue_id, sizeof l->queue_id);
+    mr_buf_init(&l->bytes, SIZE_MAX / 4); /* a slice, and one record more: bounded by body_limit */
+    mr_buf_init(&l->line, 1 << 24);
+    l->items = calloc(SLICE_RECORDS, sizeof *l->items);
+    l->ids = calloc(SLICE_RECORDS, sizeof *l->ids);
+    l->first_days = calloc(SLICE_RECORDS, sizeof *l->first_days);
+    l->id_items = calloc(SLICE_RECORDS, sizeof *l->id_items);
+    assert(l->items && l->ids && l->first_days && l->id_items);
+    uv_timer_init(&h->core->loop->uv, &l->timer);
+    for (size_t i = 0; i < count; i++) {
+        struct mr_buf key;
+        mr_buf_init(&key, 1 << 16);
+        mr_buf_put(&key, positions[i].source.p, positions[i].source.n);
+        mr_buf_putc(&key, '/');
+        mr_buf_put(&key, positions[i].stream.p, positions[i].stream.n);
+        feed_at(feed_new(l, mr_buf_str(&key)), positions[i].version, positions[i].value);
+        mr_buf_free(&key);
+    }
+    return l;
+}
+
+enum mr_code lander_start(struct lander *l, struct mr_err *err)
+{
+    struct mr_queue_facts facts;
+    mr_queue_facts(l->hub->queue, &facts);
+    /* What was decided was published before this start: its segments may go. */
+    for (struct feed *f = l->feeds; f; f = f->next)
+        if (f->covered)
+            mr_queue_published(l->hub->queue, mr_str_c(f->key), f->covered);
+    if (mr_queue_reader_new(l->hub->queue, facts.first, &l->reader, err) != MR_OK)
+        return err->code;
+    l->cursor = facts.first ? facts.first - 1 : 0;
+    lander_horizon(l, facts.horizon);
+    return MR_OK;
+}
+
+void lander_drain(struct lander *l, bool once, void (*cb)(void *arg, const struct mr_err *err), void *arg)
+{
+    l->draining = true;
+    l->once = once;
+    l->drain_to = l->horizon;
+    l->drain_cb = cb;
+    l->drain_arg = arg;
+    for (struct feed *f = l->feeds; f; f = f->next)
+        f->retry_at_ms = 0;
+    pump(l);
+}
+
+static void on_closed(uv_handle_t *t)
+{
+    struct lander *l = MR_OF(t, struct lander, timer);
+    for (struct feed *f = l->feeds, *next; f; f = next) {
+        next = f->next;
+        for (struct flight *x = f->flights; x; x = x->next)
+            x->feed = NULL; /* decided and not published: its callback frees it */
+        feed_free(f);
+    }
+    mr_queue_reader_free(l->reader);
+    mr_buf_free(&l->bytes);
+    mr_buf_free(&l->line);
+    free(l->items);
+    free(l->ids);
+    free(l->first_days);
+    free(l->id_items);
+    void (*cb)(void *) = l->stop_cb;
+    void *arg = l->stop_arg;
+    free(l);
+    cb(arg);
+}
+
+/* Undecided flights and position look-ups call back into us: they are waited for. Decided ones that cannot be published now are not. */
+static void maybe_stopped(struct lander *l)
+{
+    if (l->timer_closed || l->running)
+        return;
+    for (struct feed *f = l->feeds; f; f = f->next) {
+        if (f->open) {
+            mr_landing_abandon(f->open);
+            f->open = NULL;
+        }
+        if (f->reading)
+            return;
+        for (struct flight *x = f->flights; x; x = x->next)
+            if (!x->decided)
+                return;
+    }
+    l->timer_closed = true;
+    uv_close((uv_handle_t *)&l->timer, on_closed);
+}
+
+void lander_stop(struct lander *l, void (*cb)(void *arg), void *arg)
+{
+    l->stopping = true;
+    l->stop_cb = cb;
+    l->stop_arg = arg;
+    uv_timer_stop(&l->timer);
+    pump(l);
+}
+
+void lander_status(const struct lander *l, struct mr_buf *json)
+{
+    uint64_t behind = l->horizon > l->cursor ? l->horizon - l->cursor : 0;
+    mr_buf_printf(json, ",\"queue\":{\"id\":\"%s\",\"durable\":%" PRIu64 ",\"read\":%" PRIu64 ",\"behind\":%" PRIu64 "}", l->queue_id, l->horizon,
+                  l->cursor, behind);
+}

@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* receive.c - from a request to its answer: route, method, coding, size, signature; then the queue; 2xx when it is durable.
+ *
+ * happy path    on_head finds the route -> on_request verifies, puts the event into the queue's group -> on_durable answers
+ * ways to fail  a 4xx with a one-line reason that leaks nothing, a counter by cause, a sampled log line; 503 with Retry-After
+ *               when the queue cannot take it, now or after a failed sync
+ * on close      requests that wait in the queue are answered by its callbacks; the server's close waits for none of them */
+#include "hub.h"
+
+#include "millrace/compress.h"
+#include "millrace/json.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { BURST_MS = 60000, BURST_COUNT = 100, LOG_EVERY_MS = 1000 };
+
+struct pending { /* in the request's room, while its group is being made durable */
+    struct mr_queue_wait wait;
+    struct hub *hub;
+    struct mr_cell *accepted, *unavailable;
+    int64_t began_us;
+    int status;
+};
+_Static_assert(sizeof(struct pending) <= MR_HTTP_ROOM, "a pending request must fit into its room");
+
+static const struct mr_str json_type = {"application/json", 16};
+
+static void fill(struct mr_http_answer *a, int status, struct mr_str body)
+{
+    *a = (struct mr_http_answer){.status = status, .content_type = json_type, .body = body};
+}
+
+static void unavailable(struct mr_http_answer *a, struct mr_str body)
+{
+    /* Jitter: senders that were refused together do not come back together. */
+    static const char *const retry[] = {"Retry-After: 2\r\n", "Retry-After: 3\r\n", "Retry-After: 4\r\n", "Retry-After: 5\r\n"};
+    fill(a, 503, body);
+    a->extra = mr_str_c(retry[(uint64_t)mr_mono_us() % MR_COUNT(retry)]);
+}
+
+static struct webhook *route_of(struct hub *h, struct mr_str path)
+{
+    for (struct webhook *w = h->routes; w; w = w->next)
+        if (mr_str_eq(mr_str_c(w->o->path), path))
+            return w;
+    return NULL;
+}
+
+static void say_refused(struct webhook *w, enum mr_cause cause, const char *reason, struct mr_str remote)
+{
+    mr_cell_add(w->refused[cause], 1);
+    struct mr_loop *loop = w->hub->core->loop;
+    uint64_t now_ms = mr_loop_now_ms(loop);
+    if (w->refused_logged_ms && now_ms - w->refused_logged_ms < LOG_EVERY_MS) {
+        w->refused_unlogged++;
+        return;
+    }
+    mr_log_warn(loop->log, w->name, "request_refused", MR_S("cause", mr_cause_name(cause)), MR_S("why", reason), MR_SN("remote", remote),
+                MR_I("unlogged", w->refused_unlogged));
+    w->refused_logged_ms = now_ms;
+    w->refused_unlogged = 0;
+}
+
+static void count_burst(struct webhook *w)
+{
+    struct mr_loop *loop = w->hub->core->loop;
+    uint64_t now_ms = mr_loop_now_ms(loop);
+    if (w->burst_count == 0 || now_ms - w->burst_since_ms > BURST_MS) {
+        w->burst_since_ms = now_ms;
+        w->burst_count = 0;
+    }
+    if (++w->burst_count == BURST_COUNT)
+        mr_alert_open(loop->alerts, MR_A_SIGNATURE_BURST, w->name, NULL, "%d requests refused within a minute; the last: %s", BURST_COUNT, w->last_reason);
+}
+
+void receive_look(struct webhook *w)
+{
+    struct mr_loop *loop = w->hub->core->loop;
+    if (w->burst_count && mr_loop_now_ms(loop) - w->burst_since_ms > BURST_MS) {
+        w->burst_count = 0;
+        mr_alert_close(loop->alerts, MR_A_SIGNATURE_BURST, w->name, NULL);
+    }
+}
+
+/* ---- the head: what can be refused before the body is read -------------------------------------------------------------- */
+
+static bool allows(const struct webhook *w, struct mr_str method)
+{
+    for (size_t i = 0; i < w->o->methods.count; i++)
+        if (mr_str_eq(mr_str_c(w->o->methods.items[i]), method))
+            return true;
+    return false;
+}
+
+static bool is(struct mr_str a, const char *lower)
+{
+    return a.n == strlen(lower) && strncasecmp(a.p, lower, a.n) == 0;
+}
+
+enum coding { CODING_NONE, CODING_GZIP, CODING_OTHER };
+static enum coding coding_of(const struct mr_http_head *head)
+{
+    struct mr_str value;
+    size_t count = mr_http_header(head, MR_STR("content-encoding"), &value);
+    if (count == 0 || (count == 1 && (value.n == 0 || is(value, "identity"))))
+        return CODING_NONE;
+    return count == 1 && (is(value, "gzip") || is(value, "x-gzip")) ? CODING_GZIP : CODING_OTHER;
+}
+
+static int on_head(void *arg, struct mr_http_request *req, const struct mr_http_head *head, size_t *body_limit, struct mr_http_answer *answer)
+{
+    struct hub *h = arg;
+    (void)req;
+    struct webhook *w = route_of(h, head->path);
+    if (!w) {
+        mr_cell_add(mr_metric(h->core->loop->metrics, MR_M_HTTP_REFUSED, "webhook", "route"), 1);
+        fill(answer, 404, MR_STR("{\"error\":\"no such route\"}\n"));
+        return -1;
+    }
+    if (!allows(w, head->method)) {
+        say_refused(w, MR_CAUSE_METHOD, "method not allowed", head->remote);
+        fill(answer, 405, MR_STR("{\"error\":\"method not allowed\"}\n"));
+        answer->extra = mr_str_c(w->allow);
+        return -1;
+    }
+    if (coding_of(head) == CODING_OTHER) {
+        say_refused(w, MR_CAUSE_CODING, "content coding other than gzip", head->remote);
+        fill(answer, 415, MR_STR("{\"error\":\"content coding not supported; send gzip or none\"}\n"));
+        return -1;
+    }
+    if (w->paused || h->draining) {
+        mr_cell_add(w->unavailable, 1);
+        unavailable(answer, w->paused ? MR_STR("{\"error\":\"source is paused\"}\n") : MR_STR("{\"error\":\"shutting down\"}\n"));
+        return -1;
+    }
+    *body_limit = (size_t)(w->o->body_limit ? w->o->body_limit : h->o->http.body_limit);
+    if (head->content_length > (int64_t)*body_limit) {
+        say_refused(w, MR_CAUSE_SIZE, "declared body larger than body_limit", head->remote);
+        fill(answer, 413, MR_STR("{\"error\":\"body too large\"}\n"));
+        return -1;
+    }
+    return 0;
+}
+
+/* ---- the whole request ------------------------------------------------------------------------------------------------------ */
+
+static void on_durable(struct mr_queue_wait *wait, enum mr_code code) /* Runs on: loop, for each request of a group */
+{
+    struct pending *p = MR_OF(wait, struct pending, wait);
+    struct mr_http_answer a = {.status = p->status};
+    if (code == MR_OK) {
+        mr_cell_add(p->accepted, 1);
+        mr_cell_observe(p->hub->durable_seconds, (double)(mr_mono_us() - p->began_us) / 1e6);
+    } else {
+        mr_cell_add(p->unavailable, 1);
+        unavailable(&a, MR_STR("{\"error\":\"not stored, send again\"}\n"));
+    }
+    mr_http_answer(mr_http_of_room(p), &a);
+}
+
+static bool is_masked(void *arg, struct mr_str name)
+{
+    static const char *const always[] = {"authorization", "proxy-authorization", "cookie", "x-api-key", "x-gitlab-token",
+                                         "x-telegram-bot-api-secret-token", "dg-token"};
+    const struct webhook *w = arg;
+    for (size_t i = 0; i < MR_COUNT(always); i++)
+        if (is(name, always[i]))
+            return true;
+    for (size_t i = 0; i < w->o->mask_headers.count; i++)
+        if (is(name, w->o->mask_headers.items[i]))
+            return true;
+    return false;
+}
+
+static void put_event(struct webhook *w, const struct mr_http_head *head, const struct mr_verified *verified, struct mr_str body, int64_t now_us)
+{
+    struct hub *h = w->hub;
+    bool dedup = w->o->dedup_given && w->o->dedup.id;
+    struct mr_event e = {
+        .arrived_us = now_us,
+        .payload = w->o->payload ? MR_PAYLOAD_EXACT : MR_PAYLOAD_JSON,
+        .secret = verified->secret,
+        .scheme = mr_str_c(mr_verifier_scheme(w->verifier)->name),
+        .covers = mr_str_c(verified->covers),
+        .dedup_id = mr_str_c(dedup ? w->o->dedup.id : ""),
+        .dedup_window_ms = dedup ? w->o->dedup.window_ms : 0,
+        .method = head->method,
+        .path = head->path,
+        .query = head->query,
+        .remote = head->remote,
+        .headers = head->headers,
+        .headers_count = head->headers_count,
+        .body = body,
+    };
+    mr_buf_clear(&h->event);
+    mr_event_put(&h->event, &e, is_masked, w);
+}
+
+static void refuse_now(struct mr_http_request *req, int status, struct mr_str body)
+{
+    struct mr_http_answer a;
+    fill(&a, status, body);
+    mr_http_answer(req, &a);
+}
+
+static void append(struct webhook *w, struct mr_http_request *req, struct mr_str body)
+{
+    struct hub *h = w->hub;
+    struct pending *p = mr_http_room(req);
+    *p = (struct pending){.wait = {.done = on_durable},
+                          .hub = h,
+                          .accepted = w->accepted,
+                          .unavailable = w->unavailable,
+                          .began_us = mr_mono_us(),
+                          .status = (int)w->o->ack.status};
+    const struct mr_str pieces[] = {mr_buf_str(&h->event), body};
+    enum mr_code code = h->event.failed ? MR_ENOMEM : mr_queue_append(h->queue, mr_str_c(w->queue_key), pieces, MR_COUNT(pieces), &p->wait);
+    if (code == MR_OK) {
+        mr_cell_add(w->bytes, (int64_t)body.n);
+        return;
+    }
+    struct mr_http_answer a;
+    mr_cell_add(w->unavailable, 1);
+    unavailable(&a, code == MR_ENOSPC ? MR_STR("{\"error\":\"no room, send again later\"}\n") : MR_STR("{\"error\":\"busy, send again\"}\n"));
+    mr_http_answer(req, &a);
+}
+
+/* Lands decoded, verified on the wire bytes, bounded after decoding. */
+static bool decode(struct webhook *w, struct mr_http_request *req, const struct mr_http_head *head, struct mr_str *body)
+{
+    struct hub *h = w->hub;
+    if (coding_of(head) != CODING_GZIP)
+        return true;
+    struct mr_err err;
+    size_t limit = (size_t)(w->o->body_limit ? w->o->body_limit : h->o->http.body_limit);
+    mr_buf_clear(&h->decoded);
+    enum mr_code code = mr_gunzip(*body, limit, &h->decoded, &err);
+    if (code == MR_OK) {
+        *body = mr_buf_str(&h->decoded);
+        return true;
+    }
+    say_refused(w, code == MR_ETOOBIG ? MR_CAUSE_SIZE : MR_CAUSE_CODING, err.msg, head->remote);
+    if (code == MR_ETOOBIG)
+        refuse_now(req, 413, MR_STR("{\"error\":\"body too large once decoded\"}\n"));
+    else
+        refuse_now(req, 400, MR_STR("{\"error\":\"body is not gzip\"}\n"));
+    return false;
+}
+
+static void refuse_verdict(struct webhook *w, struct mr_http_request *req, const struct mr_http_head *head, const struct mr_verified *v)
+{
+    memcpy(w->last_reason, v->reason, sizeof w->last_reason);
+    say_refused(w, v->cause, v->reason, head->remote);
+    count_burst(w);
+    switch (v->cause) {
+    case MR_CAUSE_MISSING:
+        refuse_now(req, 401, MR_STR("{\"error\":\"signature missing\"}\n"));
+        break;
+    case MR_CAUSE_FORMAT:
+        refuse_now(req, 401, MR_STR("{\"error\":\"signature malformed\"}\n"));
+        break;
+    case MR_CAUSE_TIMESTAMP:
+        refuse_now(req, 401, MR_STR("{\"error\":\"timestamp outside the tolerance\"}\n"));
+        break;
+    default:
+        refuse_now(req, 401, MR_STR("{\"error\":\"signature does not match\"}\n"));
+    }
+}
+
+void webhook_url(const struct webhook *w, const struct mr_http_head *head, struct mr_buf *out)
+{
+    mr_buf_clear(out);
+    if (!w->o->public_url)
+        return;
+    mr_buf_puts(out, w->o->public_url);
+    if (head->query.n) {
+        mr_buf_putc(out, '?');
+        mr_buf_put(out, head->query.p, head->query.n);
+    }
+}
+
+static void on_request(void *arg, struct mr_http_request *req, const struct mr_http_head *head, struct mr_str body)
+{
+    struct hub *h = arg;
+    struct webhook *w = route_of(h, head->path); /* a reload may have changed it since the head */
+    if (!w) {
+        refuse_now(req, 404, MR_STR("{\"error\":\"no such route\"}\n"));
+        return;
+    }
+    struct mr_signed_request signed_request = {.head = head, .body = body};
+    if (mr_verifier_needs_url(w->verifier)) {
+        webhook_url(w, head, &h->url);
+        signed_request.url = mr_buf_str(&h->url);
+    }
+    struct mr_verified verified;
+    int64_t now_us = mr_wall_us();
+    mr_verify(w->verifier, &signed_request, now_us, &verified);
+    if (verified.cause != MR_CAUSE_NONE) {
+        refuse_verdict(w, req, head, &verified);
+        return;
+    }
+    if (!decode(w, req, head, &body))
+        return;
+    if (verified.secret < MR_COUNT(w->secrets) && w->secrets[verified.secret])
+        mr_cell_add(w->secrets[verified.secret], 1);
+    put_event(w, head, &verified, body, now_us);
+    append(w, req, body);
+}
+
+static void on_refused(void *arg, const char *cause, struct mr_str remote)
+{
+    struct hub *h = arg;
+    struct mr_loop *loop = h->core->loop;
+    uint64_t now_ms = mr_loop_now_ms(loop);
+    if (now_ms - h->refused_logged_ms < LOG_EVERY_MS)
+        return;
+    h->refused_logged_ms = now_ms;
+    mr_log_warn(loop->log, NULL, "http_refused", MR_S("cause", cause), MR_SN("remote", remote));
+}
+
+const struct mr_http_handler receive_handler = {.on_head = on_head, .on_request = on_request, .on_refused = on_refused};

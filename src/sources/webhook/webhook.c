@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* webhook.c - the webhook door: options, checks, and the life of one source, which is a route of the hub. */
+#include "hub.h"
+
+#include "millrace/json.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static const char *const payloads[] = {"json", "exact", NULL};
+
+#define AT(field) offsetof(struct webhook_options, field)
+static const struct mr_option ack_rows[] = {
+    {.name = "status", .type = MR_T_INT, .offset = AT(ack.status), .def = "204", .min = "200", .max = "204",
+     .doc = "Status of the answer once the event is durable: 200, 201, 202 or 204."},
+    {0},
+};
+static const struct mr_option dedup_rows[] = {
+    {.name = "id", .type = MR_T_STRING, .offset = AT(dedup.id), .flags = MR_OPT_MANDATORY,
+     .doc = "Where an event's id is: a JSON pointer into the body (`/id`) or `header:Name`. Prefer one that is signed."},
+    {.name = "window", .type = MR_T_DURATION, .offset = AT(dedup.window_ms), .def = "7d", .min = "1m", .max = "30d",
+     .doc = "How long an id is remembered. Longer than the vendor's last retry."},
+    {.name = "max_ids", .type = MR_T_INT, .offset = AT(dedup.max_ids), .def = "50000000", .min = "1000", .max = "1000000000",
+     .doc = "Most ids kept; above it the oldest day is dropped early, with an alert."},
+    {0},
+};
+static const struct mr_option rows[] = {
+    {.name = "path", .type = MR_T_STRING, .offset = AT(path), .flags = MR_OPT_MANDATORY,
+     .doc = "The route: begins with /, compared byte for byte with the request's path."},
+    {.name = "methods", .type = MR_T_STRINGS, .offset = AT(methods), .def = "POST", .doc = "Methods taken; others get 405."},
+    {.name = "public_url", .type = MR_T_STRING, .offset = AT(public_url),
+     .doc = "The URL that the vendor calls, for schemes that sign it. The request's own Host is never trusted for this."},
+    {.name = "body_limit", .type = MR_T_SIZE, .offset = AT(body_limit), .min = "1KiB", .max = "256MiB", .doc = "This source's own; else http.body_limit."},
+    {.name = "ack", .type = MR_T_MAP, .sub = ack_rows, .doc = "The answer to an accepted event."},
+    {.name = "verify", .type = MR_T_MAP, .sub = mr_verify_rows, .offset = AT(verify_given), .offset2 = AT(verify),
+     .flags = MR_OPT_MANDATORY | MR_OPT_PRESENT, .doc = "Who may send. `{scheme: none}` accepts anything, in words and with a warning."},
+    {.name = "dedup", .type = MR_T_MAP, .sub = dedup_rows, .offset = AT(dedup_given), .flags = MR_OPT_PRESENT,
+     .doc = "Land repeats of an event id once. Without it every accepted request lands."},
+    {.name = "payload", .type = MR_T_ENUM, .offset = AT(payload), .def = "json", .choices = payloads,
+     .doc = "json: a JSON body lands as `data`, its tokens kept; exact: the received bytes land as text or base64, so that a signature can be checked again."},
+    {.name = "stream", .type = MR_T_STRING, .offset = AT(stream), .doc = "Stream in the zone. Default: the source's name."},
+    {.name = "mask_headers", .type = MR_T_STRINGS, .offset = AT(mask_headers),
+     .doc = "Headers whose values land as ***, besides Authorization, Cookie and the like."},
+    {0},
+};
+
+static void validate(const char *name, const void *options, struct mr_where where, struct mr_config_errors *errors)
+{
+    const struct webhook_options *o = options;
+    struct mr_err err;
+    struct mr_verifier *v = NULL;
+    if (o->path && o->path[0] != '/')
+        mr_config_error(errors, where, "source %s: path must begin with /, not \"%s\"", name, o->path);
+    if (o->path && strpbrk(o->path, "?# "))
+        mr_config_error(errors, where, "source %s: path \"%s\" may hold no `?`, `#` or blank", name, o->path);
+    if (o->ack.status == 203)
+        mr_config_error(errors, where, "source %s: ack.status must be 200, 201, 202 or 204", name);
+    if (o->dedup_given && o->dedup.id && o->dedup.id[0] != '/' && (strncmp(o->dedup.id, "header:", 7) != 0 || !o->dedup.id[7]))
+        mr_config_error(errors, where, "source %s: dedup.id must be a JSON pointer (`/id`) or `header:Name`, not \"%s\"", name, o->dedup.id);
+    if (!o->verify_given || !o->verify.scheme)
+        return; /* told as a missing mandatory key */
+    if (mr_verifier_new(&o->verify, &v, &err) != MR_OK) {
+        mr_config_error(errors, where, "source %s: verify: %s", name, err.msg);
+        return;
+    }
+    if (mr_verifier_needs_url(v) && !o->public_url)
+        mr_config_error(errors, where, "source %s: the scheme signs the URL: set public_url to the one that the vendor calls", name);
+    mr_verifier_free(v);
+}
+
+static void validate_all(const char *const *names, const void *const *options, const struct mr_where *wheres, size_t count, struct mr_config_errors *errors)
+{
+    for (size_t i = 0; i < count; i++)
+        for (size_t j = 0; j < i; j++) {
+            const struct webhook_options *a = options[j], *b = options[i];
+            if (a->path && b->path && strcmp(a->path, b->path) == 0)
+                mr_config_error(errors, wheres[i], "source %s: path %s is the route of source %s already", names[i], b->path, names[j]);
+        }
+}
+
+static void make_cells(struct webhook *w)
+{
+    struct mr_metrics *m = w->hub->core->loop->metrics;
+    w->accepted = mr_metric(m, MR_M_WEBHOOK_REQUESTS, w->name, "accepted", "none");
+    w->unavailable = mr_metric(m, MR_M_WEBHOOK_REQUESTS, w->name, "unavailable", "none");
+    for (int c = 1; c < MR_CAUSES; c++)
+        w->refused[c] = mr_metric(m, MR_M_WEBHOOK_REQUESTS, w->name, "refused", mr_cause_name((enum mr_cause)c));
+    w->bytes = mr_metric(m, MR_M_WEBHOOK_BYTES, w->name);
+    for (size_t i = 0; i < w->o->verify.secrets.count && i < MR_COUNT(w->secrets); i++) {
+        char index[8];
+        snprintf(index, sizeof index, "%zu", i);
+        w->secrets[i] = mr_metric(m, MR_M_WEBHOOK_SECRET, w->name, index);
+    }
+}
+
+static bool make_texts(struct webhook *w)
+{
+    struct mr_buf b;
+    mr_buf_init(&b, 1 << 16);
+    mr_buf_puts(&b, "Allow: ");
+    for (size_t i = 0; i < w->o->methods.count; i++) {
+        mr_buf_puts(&b, i ? ", " : "");
+        mr_buf_puts(&b, w->o->methods.items[i]);
+    }
+    mr_buf_puts(&b, "\r\n");
+    w->allow = strdup(mr_buf_cstr(&b));
+    mr_buf_clear(&b);
+    mr_buf_printf(&b, "%s/%s", w->name, w->stream);
+    w->queue_key = strdup(mr_buf_cstr(&b));
+    mr_buf_free(&b);
+    return w->allow && w->queue_key;
+}
+
+static enum mr_code open_(void *self, struct mr_source *src, const void *options, struct mr_err *err)
+{
+    struct webhook *w = self;
+    w->src = src;
+    w->o = options;
+    w->hub = mr_source_hub(src);
+    w->name = mr_source_name(src);
+    w->stream = w->o->stream && *w->o->stream ? w->o->stream : w->name;
+    if (!make_texts(w))
+        return mr_err_set(err, MR_ENOMEM, "source %s", w->name);
+    make_cells(w);
+    return mr_verifier_new(&w->o->verify, &w->verifier, err);
+}
+
+static void close_(void *self)
+{
+    struct webhook *w = self;
+    mr_verifier_free(w->verifier);
+    free(w->allow);
+    free(w->queue_key);
+}
+
+static void start(void *self)
+{
+    struct webhook *w = self;
+    struct mr_loop *loop = w->hub->core->loop;
+    bool none = mr_verifier_scheme(w->verifier)->none;
+    mr_cell_set(mr_metric(loop->metrics, MR_M_WEBHOOK_UNVERIFIED, w->name), none);
+    if (none)
+        mr_alert_open(loop->alerts, MR_A_UNVERIFIED, w->name, NULL, "verify is none: anybody who can reach %s can write to the zone", w->o->path);
+    else
+        mr_alert_close(loop->alerts, MR_A_UNVERIFIED, w->name, NULL);
+    w->up = true;
+    hub_add_route(w->hub, w);
+    mr_source_up(w->src);
+}
+
+static void pause_(void *self)
+{
+    ((struct webhook *)self)->paused = true;
+}
+
+static void resume(void *self)
+{
+    ((struct webhook *)self)->paused = false;
+}
+
+/* Captured is what is in the queue: the hub lands it. */
+static void drain(void *self)
+{
+    struct webhook *w = self;
+    mr_source_drained(w->src);
+}
+
+static void once(void *self)
+{
+    struct webhook *w = self;
+    mr_source_finished(w->src, &(struct mr_err){0});
+}
+
+static void stop(void *self)
+{
+    struct webhook *w = self;
+    if (w->up)
+        hub_remove_route(w->hub, w);
+    w->up = false;
+    mr_source_down(w->src);
+}
+
+static void check(void *self, void (*line)(void *arg, struct mr_check_line l, const char *text), void *arg, void (*done)(void *arg))
+{
+    struct webhook *w = self;
+    char text[512];
+    const struct mr_scheme *s = mr_verifier_scheme(w->verifier);
+    if (s->none)
+        line(arg, (struct mr_check_line){.level = MR_CHECK_WARN}, "verify is none: anything that reaches the route lands");
+    snprintf(text, sizeof text, "route %s, scheme %s, %zu secret%s, stream %s", w->o->path, s->name, w->o->verify.secrets.count,
+             w->o->verify.secrets.count == 1 ? "" : "s", w->stream);
+    line(arg, (struct mr_check_line){.level = MR_CHECK_OK}, text);
+    if (!w->o->dedup_given)
+        line(arg, (struct mr_check_line){.level = MR_CHECK_OK}, "no dedup: a vendor's repeat lands again");
+    done(arg);
+}
+
+static void status(const void *self, struct mr_buf *json)
+{
+    const struct webhook *w = self;
+    mr_buf_puts(json, ",\"path\":");
+    mr_json_put_string(json, mr_str_c(w->o->path));
+    mr_buf_printf(json, ",\"accepted\":%.0f,\"unavailable\":%.0f", mr_cell_value(w->accepted), mr_cell_value(w->unavailable));
+    double refused = 0;
+    for (int c = 1; c < MR_CAUSES; c++)
+        refused += mr_cell_value(w->refused[c]);
+    mr_buf_printf(json, ",\"refused\":%.0f", refused);
+}
+
+extern const struct mr_door mr_door_webhook;
+const struct mr_door mr_door_webhook = {
+    .name = "webhook",
+    .doc = "A vendor's HTTP callbacks: signed, durable before the 2xx, landed once.",
+    .options = rows,
+    .options_size = sizeof(struct webhook_options),
+    .self_size = sizeof(struct webhook),
+    .validate = validate,
+    .validate_all = validate_all,
+    .open = open_,
+    .start = start,
+    .pause = pause_,
+    .resume = resume,
+    .drain = drain,
+    .once = once,
+    .stop = stop,
+    .close = close_,
+    .check = check,
+    .status = status,
+    .hub_options = hub_rows,
+    .hub_options_size = sizeof(struct hub_options),
+    .hub_size = sizeof(struct hub),
+    .hub_wanted = mr_webhook_hub_wanted,
+    .hub_open = mr_webhook_hub_open,
+    .hub_start = mr_webhook_hub_start,
+    .hub_serve = mr_webhook_hub_serve,
+    .hub_reload = mr_webhook_hub_reload,
+    .hub_drain = mr_webhook_hub_drain,
+    .hub_once = mr_webhook_hub_once,
+    .hub_stop = mr_webhook_hub_stop,
+    .hub_status = mr_webhook_hub_status,
+};
