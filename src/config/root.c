@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "config/root.h"
+
+#include "config/memory.h"
+
+#include <stddef.h>
+
+#define AT(member) offsetof(struct mr_config, member)
+#define STATE(member) (offsetof(struct mr_config, state.member) - AT(state))
+#define ZONE(member) (offsetof(struct mr_config, zone.member) - AT(zone))
+#define ROLL(member) (offsetof(struct mr_config, zone.roll.member) - AT(zone.roll))
+#define LIMIT(member) (offsetof(struct mr_config, limits.member) - AT(limits))
+#define LOG(member) (offsetof(struct mr_config, log.member) - AT(log))
+
+/* In the order of enum mr_codec, enum mr_log_format, enum mr_level. */
+static const char *const codecs[] = {"none", "zstd", "gzip", NULL};
+static const char *const formats[] = {"auto", "json", "text", NULL};
+static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
+
+static const struct mr_option state_rows[] = {
+    {.name = "url", .type = MR_T_STRING, .offset = STATE(url), .def = "sqlite", .flags = MR_OPT_FIXED,
+     .doc = "Where positions, landings and seen event ids are kept. sqlite: one file below data_dir, which any sqlite3 can open."},
+    {.name = "keep", .type = MR_T_DURATION, .offset = STATE(keep_ms), .def = "90d", .min = "1m", .max = "3650d",
+     .doc = "How long the history of landings, files, runs and closed alerts is kept. Positions are kept for ever. Longer costs disk only."},
+    {0},
+};
+
+static const struct mr_option roll_rows[] = {
+    {.name = "size", .type = MR_T_SIZE, .offset = ROLL(size), .def = "128MiB", .min = "1KiB", .max = "16GiB",
+     .doc = "A file of the zone is closed when this much was written to it (compressed). Larger files suit readers, smaller ones appear sooner."},
+    {.name = "age", .type = MR_T_DURATION, .offset = ROLL(age_ms), .def = "60s", .min = "1s", .max = "1d",
+     .doc = "A file of the zone is closed this long after its first record, whatever its size: an event is in the zone at most this long after its "
+            "2xx. Short ages make many small files."},
+    {0},
+};
+
+static const struct mr_option zone_rows[] = {
+    {.name = "url", .type = MR_T_STRING, .offset = ZONE(url), .def = "file:./raw", .flags = MR_OPT_FIXED,
+     .doc = "The raw zone: file: and a folder. Relative ones count from the config file's folder."},
+    {.name = "compression", .type = MR_T_ENUM, .offset = ZONE(compression), .def = "zstd", .choices = codecs,
+     .doc = "How files of the zone are compressed. zstd is smaller and faster than gzip; take gzip if a reader of yours lacks zstd."},
+    {.name = "roll", .type = MR_T_MAP, .offset = ZONE(roll), .sub = roll_rows,
+     .doc = "When a file that grows is closed and appears in the zone: at the first of size, age and midnight UTC."},
+    {.name = "seal_after", .type = MR_T_DURATION, .offset = ZONE(seal_after_ms), .def = "10m", .min = "0s", .max = "7d",
+     .doc = "How long after its end (UTC) a day is sealed, once nothing that belongs to it is open. A sealed day never changes."},
+    {.name = "seal", .type = MR_T_BOOL, .offset = ZONE(seal), .def = "false",
+     .doc = "Whether a sealed day also gets a file _SEALED with its counts in each of its folders, for jobs that wait for a whole day."},
+    {0},
+};
+
+static const struct mr_option admin_rows[] = {
+    {.name = "listen", .type = MR_T_LISTEN, .offset = 0, .def = "127.0.0.1:9464", .flags = MR_OPT_FIXED,
+     .doc = "Address of the admin listener: /metrics, /healthz, /readyz, /api/status and the status page. It has no password: keep it on an address "
+            "that only your own people and scrapers reach."},
+    {0},
+};
+
+static const struct mr_option alerts_rows[] = {
+    {.name = "url", .type = MR_T_STRING, .offset = 0, .min = "1", .max = "2048",
+     .doc = "http:// or https:// URL that gets a POST with a JSON body when an alert opens or closes. Absent: alerts are in the log, the metrics and "
+            "the status page only. May be \"${env:NAME}\" or \"${file:PATH}\", if the URL itself is a secret."},
+    {0},
+};
+
+static const struct mr_option limits_rows[] = {
+    {.name = "memory", .type = MR_T_SIZE, .offset = LIMIT(memory), .def = "512MiB", .min = "16MiB", .max = "1024GiB",
+     .doc = "What outside input may make the program hold at once. When it is used up, senders are told to come later (503 with Retry-After); nothing "
+            "acknowledged is lost."},
+    {.name = "disk_reserve", .type = MR_T_SIZE, .offset = LIMIT(disk_reserve), .def = "256MiB", .min = "0B", .max = "1024GiB",
+     .doc = "Free space that must stay on the disks of data_dir and zone. Below it new events are refused with 503 and an alert opens, so that what was "
+            "acknowledged can still land."},
+    {0},
+};
+
+static const struct mr_option log_rows[] = {
+    {.name = "format", .type = MR_T_ENUM, .offset = LOG(format), .def = "auto", .choices = formats,
+     .doc = "Lines on stderr as JSON or for people. auto: for people on a terminal, else JSON."},
+    {.name = "level", .type = MR_T_ENUM, .offset = LOG(level), .def = "info", .choices = levels,
+     .doc = "The least level that is written. info: changes of state; warn: what heals by itself; error: someone must act."},
+    {0},
+};
+
+static const struct mr_option rows[] = {
+    {.name = "environment", .type = MR_T_STRING, .offset = AT(environment), .def = "dev", .min = "1", .max = "64", .flags = MR_OPT_FIXED,
+     .doc = "Name of this installation, of [A-Za-z0-9._-]: it keeps what dev and prod share on outside servers apart."},
+    {.name = "data_dir", .type = MR_T_PATH, .offset = AT(data_dir), .def = "./data", .flags = MR_OPT_FIXED,
+     .doc = "Folder of the durable queue, the state and the quarantine. Put it on a disk that survives a restart; one server at a time."},
+    {.name = "state", .type = MR_T_MAP, .offset = AT(state), .sub = state_rows, .flags = MR_OPT_SCALAR,
+     .doc = "The state store. \"state: sqlite\" is short for \"state: {url: sqlite}\"."},
+    {.name = "zone", .type = MR_T_MAP, .offset = AT(zone), .sub = zone_rows, .flags = MR_OPT_SCALAR,
+     .doc = "Where everything lands, as <zone>/source=<name>/stream=<name>/ingest_date=<YYYY-MM-DD>/*.ndjson*."},
+    {.name = "admin", .type = MR_T_MAP, .offset = AT(admin), .sub = admin_rows, .doc = "How the inside is shown."},
+    {.name = "alerts", .type = MR_T_MAP, .offset = AT(alerts), .sub = alerts_rows, .doc = "Who is told when something needs a person."},
+    {.name = "limits", .type = MR_T_MAP, .offset = AT(limits), .sub = limits_rows, .doc = "What the program may use of this machine."},
+    {.name = "log", .type = MR_T_MAP, .offset = AT(log), .sub = log_rows, .doc = "The log, on stderr."},
+    {.name = "shutdown_timeout", .type = MR_T_DURATION, .offset = AT(shutdown_timeout_ms), .def = "30s", .min = "100ms", .max = "1h",
+     .doc = "How long SIGTERM waits for what is captured to land. What does not make it in time is kept and lands after the next start."},
+    {0},
+};
+
+const struct mr_option *mr_root_rows(void)
+{
+    return rows;
+}
+
+static bool all_of(struct mr_str s, const char *more)
+{
+    for (size_t i = 0; i < s.n; i++) {
+        char c = s.p[i];
+        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+        if (!plain && (c == '\0' || !strchr(more, c)))
+            return false;
+    }
+    return true;
+}
+
+bool mr_source_name_ok(struct mr_str name)
+{
+    return name.n > 0 && name.n <= MR_SOURCE_NAME_MAX && name.p[0] != '_' && name.p[0] != '.' && all_of(name, "._-");
+}
+
+static bool begins(const char *s, const char *with)
+{
+    return strncmp(s, with, strlen(with)) == 0;
+}
+
+static struct mr_where place(const struct mr_fill *fill, const char *path)
+{
+    return mr_config_where(fill->errors, (struct mr_where){0, 0}, path);
+}
+
+/* No message shows the value: a URL may hold a password. */
+static void check_state(struct mr_config *config, struct mr_fill *fill)
+{
+    if (strcmp(config->state.url, "sqlite") == 0)
+        return;
+    bool postgres = begins(config->state.url, "postgres://") || begins(config->state.url, "postgresql://");
+    mr_fill_error(fill, place(fill, "state.url"), "state.url: expected sqlite%s",
+                  postgres ? "; a Postgres state store is not in this version" : "");
+}
+
+/* file:./raw, file:raw, file:/raw and file:///raw all become file:/… */
+static void check_zone(struct mr_config *config, struct mr_fill *fill)
+{
+    const char *path = config->zone.url;
+    if (!begins(path, "file:")) {
+        mr_fill_error(fill, place(fill, "zone.url"), "zone.url: expected file: and a folder, such as \"file:./raw\"%s",
+                      begins(path, "s3:") ? "; S3 is not in this version" : "");
+        return;
+    }
+    path += strlen("file:");
+    if (begins(path, "///"))
+        path += 2;
+    if (*path == '\0' || begins(path, "//")) {
+        mr_fill_error(fill, place(fill, "zone.url"), "zone.url: expected file: and a folder of this machine, such as \"file:./raw\"");
+        return;
+    }
+    char *folder = mr_path_absolute(config->folder, mr_str_c(path));
+    size_t n = strlen(folder) + sizeof "file:";
+    char *url = mr_config_alloc(1, n);
+    snprintf(url, n, "file:%s", folder);
+    mr_config_drop_string(folder);
+    mr_config_drop_string(config->zone.url);
+    config->zone.url = url;
+}
+
+static void check_alerts(const struct mr_config *config, struct mr_fill *fill)
+{
+    const char *url = config->alerts.url;
+    if (!url)
+        return;
+    const char *host = begins(url, "http://") ? url + 7 : begins(url, "https://") ? url + 8 : "";
+    bool clean = true;
+    for (const char *c = url; *c != '\0'; c++)
+        clean = clean && (unsigned char)*c > ' ' && *c != 0x7f;
+    if (!clean || *host == '\0' || *host == '/')
+        mr_fill_error(fill, place(fill, "alerts.url"), "alerts.url: expected a URL such as https://example.com/alerts");
+}
+
+void mr_root_check(struct mr_config *config, struct mr_fill *fill)
+{
+    check_state(config, fill);
+    check_zone(config, fill);
+    check_alerts(config, fill);
+    if (!all_of(mr_str_c(config->environment), "._-"))
+        mr_fill_error(fill, place(fill, "environment"), "environment: expected letters, digits and any of . _ - alone");
+}
