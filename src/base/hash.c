@@ -171,6 +171,11 @@ void mr_hash128(const struct mr_str *pieces, size_t count, unsigned char out[16]
     memcpy(out, digest, 16);
 }
 
+void mr_cleanse(void *p, size_t n)
+{
+    OPENSSL_cleanse(p, n);
+}
+
 void mr_random(void *out, size_t n)
 {
     unsigned char *p = out;
