@@ -10,8 +10,10 @@ import json
 import os
 import pathlib
 import platform
+import resource
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -24,6 +26,7 @@ from lib import peers as peerlib, proc, syncs, table, zone  # noqa: E402 (the pa
 DURABLE_PEERS = ("go", "webdis")
 OPEN_RATE, OPEN_CONNECTIONS = 2000, 64
 ONE_AT_A_TIME = 200
+IDLE_CONNECTIONS = 10000
 
 
 def options():
@@ -123,8 +126,8 @@ class Bench:
     def with_server(self, peer, work):
         # millrace keeps its folder: a queue in service has segments to recycle. The others begin empty, to their favour.
         os.sync()
-        peer.start(self.folder / (peer.name if peer.name == "millrace" else f"{peer.name}.{self.runs}"))
         try:
+            peer.start(self.folder / (peer.name if peer.name == "millrace" else f"{peer.name}.{self.runs}"))
             result = work()
         except BaseException:
             for process in peer.processes:
@@ -134,17 +137,22 @@ class Bench:
         peer.stop()
         return result
 
+    @staticmethod
+    def usage(peer):
+        """CPU seconds until now of the server, of the senders, and of the whole machine."""
+        return proc.cpu_seconds(peer.pids()), proc.ended_children_seconds(), proc.busy_seconds()
+
     def cell(self, number, load, peer):
         extra = ["--connections", load] if load != table.OPEN else ["--connections", OPEN_CONNECTIONS, "--rate", OPEN_RATE]
         extra += ["--seconds", self.args.seconds, "--warmup", self.args.warmup]
 
         def measure():
-            pids = peer.pids()
-            before = proc.cpu_seconds(pids)
+            before, begin = self.usage(peer), time.monotonic()
             report, acked = self.send(peer, *extra)
-            pids = peer.pids()
-            report["cpu_us"] = (proc.cpu_seconds(pids) - before) * 1e6 / max(1, report["acked"])
-            report["peak_mb"] = proc.peak_mb(pids)
+            server, sender, machine = (now - then for now, then in zip(self.usage(peer), before))
+            report["cpu_us"] = server * 1e6 / max(1, report["acked"])
+            report["others_cpus"] = max(0.0, machine - server - sender) / (time.monotonic() - begin)
+            report["peak_mb"] = proc.memory_mb(peer.pids(), proc.PEAK)
             report["loop_gap_ms"] = peer.loop_gap_ms()
             return report, acked
 
@@ -155,15 +163,17 @@ class Bench:
             self.check_zone(report, acked)
         acked.unlink()
         self.results.cells[number, load, peer.name] = report
+        gap = "" if report["loop_gap_ms"] is None else f", loop gap {report['loop_gap_ms']:.1f} ms"
         print(f"  round {number} load {load} {peer.name}: {report['rate']:,.0f}/s p50 {report['p50_ms']:.3f} "
               f"p99 {report['p99_ms']:.3f} ms, {report['cpu_us']:.1f} us/event, {report['peak_mb']:.0f} MB, sender "
-              f"{report['sender_cpu_us_per_event']:.1f} us/event" + ("" if report["loop_gap_ms"] is None else
-              f", loop gap {report['loop_gap_ms']:.1f} ms"), file=sys.stderr, flush=True)
+              f"{report['sender_cpu_us_per_event']:.1f} us/event, others {report['others_cpus']:.2f} CPUs{gap}",
+              file=sys.stderr, flush=True)
 
     def probe_disk(self):
         place = self.folder / "disk"
         place.mkdir(exist_ok=True)
-        out = subprocess.run([str(self.tools / "mr_bench_disk"), str(place), "1"], capture_output=True, text=True, check=True)
+        out = subprocess.run([str(self.tools / "mr_bench_disk"), str(place), "1"], capture_output=True, text=True,
+                             check=True)
         self.results.disk.append(json.loads(out.stdout))
 
     def rounds(self):
@@ -194,6 +204,23 @@ class Bench:
                 self.check_zone(*sent[0])
 
 
+    def measure_idle(self):
+        """millrace's memory with nothing to do, and with many connections of which each has sent an event."""
+        peer = next((p for p in self.peers if p.name == "millrace"), None)
+        if not peer or self.args.quick:
+            return
+
+        def measure():
+            idle = proc.memory_mb(peer.pids(), proc.NOW)
+            report, acked = self.send(peer, "--connections", IDLE_CONNECTIONS, "--rate", OPEN_RATE, "--seconds",
+                                      1.2 * IDLE_CONNECTIONS / OPEN_RATE)
+            return report, acked, idle, proc.memory_mb(peer.pids(), proc.PEAK)
+
+        report, acked, idle, crowded = self.with_server(peer, measure)
+        self.check_zone(report, acked)
+        self.results.idle = {"idle_mb": idle, "crowded_mb": crowded}
+
+
 def print_header(args):
     model = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo", encoding="ascii")
                   if line.startswith("model name")), platform.machine())
@@ -215,6 +242,9 @@ def print_results(args, bench):
     rates = [c["sender_cpu_us_per_event"] for (_, load, _), c in r.cells.items() if load == max(args.loads, default=0)]
     if rates:
         print(f"sender: {min(rates):.1f} to {max(rates):.1f} us of CPU per event at {max(args.loads)} connections")
+    others = [c["others_cpus"] for c in r.cells.values()]
+    print(f"others (kernel threads included) used {statistics.median(others):.2f} CPUs in the median cell, "
+          f"{max(others):.2f} in the most disturbed one")
     if r.lost:
         print("zone: {acked:,} acknowledged ids looked up: {missing} missing, {doubled} doubled, {wrong} bad lines; "
               "{unlisted} events landed whose 2xx was not seen".format(**r.lost))
@@ -227,6 +257,8 @@ def print_results(args, bench):
 def main():
     parser, args = options()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that `finally` ends the servers
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # for the servers and the sender
     tools = build_tools(args)
     chosen = chosen_peers(parser, args, tools)
     build = HERE.parent / "build"
@@ -238,15 +270,14 @@ def main():
     try:
         bench.rounds()
         bench.count_syncs()
+        bench.measure_idle()
     except (RuntimeError, subprocess.SubprocessError, OSError) as error:
         failed = True
         print(f"webhook.py: {error}", file=sys.stderr)
     if bench.results.cells and bench.results.disk:
         print_results(args, bench)
     if args.json:
-        cells = [{"round": n, "load": load, "peer": peer, **cell} for (n, load, peer), cell in bench.results.cells.items()]
-        pathlib.Path(args.json).write_text(json.dumps({"cells": cells, "disk": bench.results.disk, "zone": bench.results.lost,
-                                                       "syncs": bench.results.syncs}, indent=1) + "\n")
+        pathlib.Path(args.json).write_text(json.dumps(bench.results.as_json(), indent=1) + "\n")
     lost = bench.results.lost
     failed = failed or any(lost.get(key) for key in ("missing", "doubled", "wrong"))
     if args.keep or failed:

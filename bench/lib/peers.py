@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The servers of the webhook bench. Each runs with a config, a port and a folder of its own, never as the distribution's service."""
+"""The servers of the webhook bench. Each runs with a config, a port and a folder of its own, none as a service."""
 import json
 import os
 import pathlib

@@ -2,6 +2,7 @@
 """Processes of a bench: started with a log of their own, measured through /proc, always ended by their id."""
 import os
 import pathlib
+import resource
 import signal
 import socket
 import subprocess
@@ -10,10 +11,11 @@ import urllib.error
 import urllib.request
 
 TICKS = os.sysconf("SC_CLK_TCK")
+NOW, PEAK = "VmRSS:", "VmHWM:"
 
 
 def free_port():
-    """A port that nobody listens on now. Below the ephemeral range a later connect could take it; here it is ours in practice."""
+    """A port that nobody listens on now."""
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return s.getsockname()[1]
@@ -39,12 +41,25 @@ def cpu_seconds(pids):
     return total / TICKS
 
 
-def peak_mb(pids):
-    """The sum of the processes' peak resident sizes."""
+def busy_seconds():
+    """CPU time that the whole machine has used so far, stolen time included."""
+    fields = pathlib.Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
+    user, nice, system, _idle, _iowait, irq, softirq, steal = (int(f) for f in fields)
+    return (user + nice + system + irq + softirq + steal) / TICKS
+
+
+def ended_children_seconds():
+    """CPU time of the children that this process has waited for."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def memory_mb(pids, which):
+    """The sum of the processes' resident sizes: NOW, or each one's PEAK so far."""
     total = 0
     for pid in pids:
         for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
+            if line.startswith(which):
                 total += int(line.split()[1])
     return total / 1024
 

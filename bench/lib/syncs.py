@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How many times a server makes something durable per event, as the kernel saw it: strace on a short run, one event at a time."""
+"""How often a server makes something durable per event, as the kernel saw it: strace on a short run, one at a time."""
 import os
 import pathlib
 import re

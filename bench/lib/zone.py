@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Counts event ids in a raw zone. Shares no code with millrace: it knows the zone's layout and envelope from their contract only."""
+"""Counts event ids in a raw zone. Shares no code with millrace: it knows layout and envelope from their contract."""
 import json
 import pathlib
 import subprocess
