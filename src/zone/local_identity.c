@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* local_identity.c - whose zone this is and how far it had come: what keeps a store that was lost, or restored from a backup, from
+ * landing everything again. A file that cannot be read is never taken for one that is not there. */
+#include "local.h"
+
+#include "millrace/fault.h"
+#include "millrace/file.h"
+#include "millrace/json.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { ID_FILE_MAX = 64 << 10, MARK_MAX = 32 };
+
+enum mr_code local_mark_decided(struct mr_zone *z, const char *instance, int64_t number, struct mr_err *err)
+{
+    char path[PATH_MAX], text[MARK_MAX];
+    int fault = MR_POINT(decided_mark);
+    if (fault)
+        return mr_err_sys(err, fault, "mark %lld as decided", (long long)number);
+    enum mr_code code = local_path(local_of(z), LOCAL_DECIDED, instance, path, err);
+    if (code != MR_OK)
+        return code;
+    int n = snprintf(text, sizeof text, "%lld\n", (long long)number);
+    return mr_file_replace(path, (struct mr_str){text, (size_t)n}, LOCAL_FILE_MODE, err);
+}
+
+static enum mr_code read_mark(const char *path, int64_t *number, struct mr_err *err)
+{
+    char *text;
+    size_t n;
+    enum mr_code code = mr_file_read(path, MARK_MAX, &text, &n, err);
+    if (code != MR_OK)
+        return code;
+    char *end;
+    errno = 0;
+    long long v = strtoll(text, &end, 10);
+    /* Written whole or not at all, so a mark of another shape was not written by us. */
+    bool ok = errno == 0 && end != text && *end == '\n' && end + 1 == text + n && v >= 0;
+    free(text);
+    *number = v;
+    return ok ? MR_OK : mr_err_set(err, MR_ECORRUPT, "%s: not a decided number; see `millrace state adopt`", path);
+}
+
+static bool is_temporary(const char *name)
+{
+    size_t n = strlen(name);
+    return n >= 4 && strcmp(name + n - 4, ".tmp") == 0; /* mr_file_replace() died before its rename */
+}
+
+static enum mr_code read_marks(struct local *l, int64_t *highest, struct mr_err *err)
+{
+    char path[PATH_MAX];
+    enum mr_code code = local_path(l, LOCAL_DECIDED, NULL, path, err);
+    if (code != MR_OK)
+        return code;
+    DIR *d = opendir(path);
+    if (!d)
+        return mr_err_sys(err, errno, "read %s", path);
+    for (struct dirent *e; code == MR_OK && (e = readdir(d)) != NULL;) {
+        int64_t number = 0;
+        if (e->d_name[0] == '.' || is_temporary(e->d_name))
+            continue;
+        code = local_path(l, LOCAL_DECIDED, e->d_name, path, err);
+        if (code == MR_OK)
+            code = read_mark(path, &number, err);
+        if (code == MR_OK && number > *highest)
+            *highest = number;
+    }
+    closedir(d);
+    return code;
+}
+
+static enum mr_code read_store_id(const char *path, struct mr_str text, char out[37], struct mr_err *err)
+{
+    struct mr_buf id;
+    mr_buf_init(&id, 36);
+    bool ok = mr_json_check(text, NULL) == MR_OK && mr_json_string(mr_json_at(text, MR_STR("/store")), &id) && !id.failed && id.n;
+    if (ok)
+        memcpy(out, mr_buf_cstr(&id), id.n + 1);
+    mr_buf_free(&id);
+    return ok ? MR_OK : mr_err_set(err, MR_ECORRUPT, "%s: names no store; see `millrace state adopt`", path);
+}
+
+static enum mr_code has_data(struct local *l, bool *has, struct mr_err *err)
+{
+    DIR *d = opendir(l->root);
+    if (!d)
+        return mr_err_sys(err, errno, "read %s", l->root);
+    for (struct dirent *e; !*has && (e = readdir(d)) != NULL;)
+        *has = strncmp(e->d_name, "source=", 7) == 0;
+    closedir(d);
+    return MR_OK;
+}
+
+enum mr_code local_identity(struct mr_zone *z, struct mr_zone_id *id, struct mr_err *err)
+{
+    struct local *l = local_of(z);
+    *id = (struct mr_zone_id){0};
+    char path[PATH_MAX], *text;
+    size_t n;
+    enum mr_code code = local_path(l, LOCAL_ID_FILE, NULL, path, err);
+    if (code != MR_OK)
+        return code;
+    code = mr_file_read(path, ID_FILE_MAX, &text, &n, err);
+    if (code == MR_OK) {
+        code = read_store_id(path, (struct mr_str){text, n}, id->store_id, err);
+        id->present = code == MR_OK;
+        free(text);
+    } else if (code == MR_ENOENT) {
+        code = MR_OK;
+    }
+    if (code == MR_OK)
+        code = read_marks(l, &id->highest_decided, err);
+    if (code == MR_OK)
+        code = has_data(l, &id->has_data, err);
+    return code;
+}
+
+enum mr_code local_identify(struct mr_zone *z, const char *store_id, struct mr_err *err)
+{
+    char path[PATH_MAX];
+    int fault = MR_POINT(zone_id);
+    if (fault)
+        return mr_err_sys(err, fault, "write " LOCAL_ID_FILE);
+    enum mr_code code = local_path(local_of(z), LOCAL_ID_FILE, NULL, path, err);
+    if (code != MR_OK)
+        return code;
+    struct mr_buf text;
+    mr_buf_init(&text, 4096);
+    mr_buf_puts(&text, "{\"store\": ");
+    mr_json_put_string(&text, mr_str_c(store_id));
+    mr_buf_puts(&text, ", \"format\": 1, \"written_by\": \"millrace " MR_VERSION "\"}\n");
+    code = text.failed ? mr_err_set(err, MR_ETOOBIG, LOCAL_ID_FILE) : mr_file_replace(path, mr_buf_str(&text), LOCAL_FILE_MODE, err);
+    mr_buf_free(&text);
+    return code;
+}
+
+enum mr_code local_write_sealed(struct mr_zone *z, const char *folder, struct mr_str json, struct mr_err *err)
+{
+    struct local *l = local_of(z);
+    char path[PATH_MAX];
+    enum mr_code code = local_folder(l, folder, err);
+    if (code == MR_OK)
+        code = local_path(l, folder, "_SEALED", path, err);
+    return code == MR_OK ? mr_file_replace(path, json, LOCAL_FILE_MODE, err) : code;
+}

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* zone.c - the names of the zone's files, and the way from a call to the place that answers it. */
+#include "millrace/zone.h"
+
+#include "place.h"
+
+static bool stands_for_itself(unsigned char c)
+{
+    return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '.' || c == '_' || c == '-';
+}
+
+static void put_escaped(struct mr_buf *out, struct mr_str s)
+{
+    static const char digits[] = "0123456789ABCDEF";
+    for (size_t i = 0; i < s.n; i++) {
+        unsigned char c = (unsigned char)s.p[i];
+        if (stands_for_itself(c))
+            mr_buf_putc(out, (char)c);
+        else
+            mr_buf_put(out, (char[]){'%', digits[c >> 4], digits[c & 15]}, 3);
+    }
+}
+
+static void put_folder(struct mr_buf *out, struct mr_str source, struct mr_str stream, int32_t day)
+{
+    char date[11];
+    mr_day_text(day, date);
+    mr_buf_puts(out, "source=");
+    put_escaped(out, source);
+    mr_buf_puts(out, "/stream=");
+    put_escaped(out, stream);
+    mr_buf_puts(out, "/ingest_date=");
+    mr_buf_puts(out, date);
+}
+
+void mr_zone_path(struct mr_buf *out, struct mr_str source, struct mr_str stream, int32_t day, struct mr_str name,
+                  enum mr_codec codec)
+{
+    put_folder(out, source, stream, day);
+    mr_buf_putc(out, '/');
+    mr_buf_put(out, name.p, name.n);
+    mr_buf_puts(out, ".ndjson");
+    mr_buf_puts(out, mr_codec_extension(codec));
+}
+
+enum mr_code mr_zone_open(const char *url, struct mr_zone **out, struct mr_err *err)
+{
+    static const struct mr_zone_place *const places[] = {&mr_zone_local};
+    for (size_t i = 0; i < MR_COUNT(places); i++) {
+        size_t n = strlen(places[i]->scheme);
+        if (strncmp(url, places[i]->scheme, n) == 0)
+            return places[i]->open(url + n, out, err);
+    }
+    return mr_err_set(err, MR_ECONFIG, "zone.url \"%.200s\": begins with no known scheme; write file:/path/to/zone", url);
+}
+
+void mr_zone_close(struct mr_zone *z)
+{
+    if (z)
+        z->place->close(z);
+}
+
+enum mr_code mr_zone_instance(struct mr_zone *z, const char *instance, struct mr_err *err)
+{
+    return z->place->instance(z, instance, err);
+}
+
+enum mr_code mr_stage_file_create(struct mr_zone *z, const char *instance, const char *name, struct mr_stage_file **out,
+                                  struct mr_err *err)
+{
+    return z->place->stage_create(z, instance, name, out, err);
+}
+
+enum mr_code mr_stage_file_write(struct mr_stage_file *f, struct mr_str bytes, struct mr_err *err)
+{
+    return f->place->stage_write(f, bytes, err);
+}
+
+enum mr_code mr_stage_file_sync(struct mr_stage_file *f, uint32_t *crc32c, int64_t *bytes, struct mr_err *err)
+{
+    return f->place->stage_sync(f, crc32c, bytes, err);
+}
+
+const char *mr_stage_file_staged(const struct mr_stage_file *f)
+{
+    return f->place->stage_staged(f);
+}
+
+void mr_stage_file_close(struct mr_stage_file *f, bool drop)
+{
+    if (f)
+        f->place->stage_close(f, drop);
+}
+
+void mr_zone_unstage(struct mr_zone *z, const char *staged)
+{
+    z->place->unstage(z, staged);
+}
+
+enum mr_code mr_zone_mark_decided(struct mr_zone *z, const char *instance, int64_t number, struct mr_err *err)
+{
+    return z->place->mark_decided(z, instance, number, err);
+}
+
+enum mr_code mr_zone_publish(struct mr_zone *z, struct mr_publish_item *items, size_t count, struct mr_err *err)
+{
+    return z->place->publish(z, items, count, err);
+}
+
+enum mr_code mr_zone_sweep(struct mr_zone *z, const char *instance, const char *const *keep, size_t keep_count,
+                           struct mr_err *err)
+{
+    return z->place->sweep(z, instance, keep, keep_count, err);
+}
+
+enum mr_code mr_zone_stages(struct mr_zone *z, struct mr_buf *out, struct mr_err *err)
+{
+    return z->place->stages(z, out, err);
+}
+
+enum mr_code mr_zone_identity(struct mr_zone *z, struct mr_zone_id *id, struct mr_err *err)
+{
+    return z->place->identity(z, id, err);
+}
+
+enum mr_code mr_zone_identify(struct mr_zone *z, const char *store_id, struct mr_err *err)
+{
+    return z->place->identify(z, store_id, err);
+}
+
+enum mr_code mr_zone_write_sealed(struct mr_zone *z, struct mr_str source, struct mr_str stream, int32_t day,
+                                  struct mr_str json, struct mr_err *err)
+{
+    struct mr_buf folder;
+    mr_buf_init(&folder, 4096);
+    put_folder(&folder, source, stream, day);
+    enum mr_code code = folder.failed ? mr_err_set(err, MR_ETOOBIG, "seal: the stream's name is too long")
+                                      : z->place->write_sealed(z, mr_buf_cstr(&folder), json, err);
+    mr_buf_free(&folder);
+    return code;
+}
+
+enum mr_code mr_zone_free_bytes(struct mr_zone *z, uint64_t *bytes, struct mr_err *err)
+{
+    return z->place->free_bytes(z, bytes, err);
+}
+
+enum mr_code mr_zone_check_file(struct mr_zone *z, struct mr_file_check *check, struct mr_err *err)
+{
+    return z->place->check_file(z, check, err);
+}
+
+enum mr_code mr_zone_list(struct mr_zone *z, mr_zone_each each, void *arg, struct mr_err *err)
+{
+    return z->place->list(z, each, arg, err);
+}
