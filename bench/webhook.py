@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The webhook door's bench: request to durable to 2xx, beside its peers and its bounds, in one table from one run.
 
-Rounds are interleaved: under each load every peer has its turn before the next load, so that a slow minute of the machine or
-its disk meets all of them. bench/README.md tells what the rows mean and what must be installed.
-Exit status: 0 fine; 1 an acknowledged event is missing or doubled, or a run failed; 2 usage, or a named peer is not there."""
+Rounds are interleaved: under each load every peer has its turn before the next load, so that a slow minute of machine
+or disk meets all of them. bench/README.md tells what the rows mean and what must be installed.
+Exit status: 0 fine; 1 an acknowledged event is missing or doubled, or a run failed; 2 usage, or a named peer missing."""
 import argparse
 import json
 import os
@@ -39,7 +39,7 @@ def options():
     p.add_argument("--no-open", action="store_true", help=f"leave out the open loop of {OPEN_RATE}/s")
     p.add_argument("--only", help="some of: millrace,nginx,hmac,inline,thread,go,webdis")
     p.add_argument("--quick", action="store_true", help="one round of 1 s at 1 and 64: does it all run?")
-    p.add_argument("--roll-age", default="2s", help="millrace's zone.roll.age: how often a landing closes under load (2s)")
+    p.add_argument("--roll-age", default="2s", help="millrace's zone.roll.age (2s)")
     p.add_argument("--dir", help="folder on the disk to be measured (a temporary one under build/)")
     p.add_argument("--keep", action="store_true", help="leave the folder with logs, zone and lists behind")
     p.add_argument("--tools", help="folder with mr_bench_* and go-group (else they are built in build/bench)")
@@ -124,7 +124,7 @@ class Bench:
                   f"{len(self.zone.wrong)} bad lines: {self.zone.wrong[:3]}", flush=True)
 
     def with_server(self, peer, work):
-        # millrace keeps its folder: a queue in service has segments to recycle. The others begin empty, to their favour.
+        # millrace keeps its folder: a queue in service has segments to recycle. The others begin empty.
         os.sync()
         try:
             peer.start(self.folder / (peer.name if peer.name == "millrace" else f"{peer.name}.{self.runs}"))
@@ -143,7 +143,9 @@ class Bench:
         return proc.cpu_seconds(peer.pids()), proc.ended_children_seconds(), proc.busy_seconds()
 
     def cell(self, number, load, peer):
-        extra = ["--connections", load] if load != table.OPEN else ["--connections", OPEN_CONNECTIONS, "--rate", OPEN_RATE]
+        extra = ["--connections", load]
+        if load == table.OPEN:
+            extra = ["--connections", OPEN_CONNECTIONS, "--rate", OPEN_RATE]
         extra += ["--seconds", self.args.seconds, "--warmup", self.args.warmup]
 
         def measure():

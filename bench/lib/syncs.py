@@ -31,7 +31,7 @@ def is_sync(call, fd, line, synced_fds):
 
 
 def count(pids, trace_path, send):
-    """Runs `send` (which returns the number of acknowledged events) under strace; syncs per event, or None without strace."""
+    """Syncs per event while `send` runs (it returns how many were acknowledged); None without strace."""
     if not shutil.which("strace"):
         return None
     command = ["strace", "-f", "-s", "0", "-e", f"trace={CALLS}", "-o", str(trace_path)]

@@ -6,8 +6,8 @@ OPEN = "open"
 
 
 class Results:
-    """Cells by (round, load, peer); load is a number of connections or "open". Figures are medians over rounds, ratios are
-    taken within a round first, since the machine and its disk drift from round to round."""
+    """Cells by (round, load, peer); load is a number of connections or "open". Figures are medians over rounds; ratios
+    are taken within a round first, since the machine and its disk drift from round to round."""
 
     def __init__(self):
         self.cells = {}
@@ -68,15 +68,16 @@ def peak(results, loads, peer):
 def main_table(results, peers, loads):
     top = [load for load in (64, 256) if load in loads] or loads[-1:]
     busy = 64 if 64 in loads else (loads[-1] if loads else OPEN)
+    timed = sorted({*loads[:1], busy}) if loads else []
     head = (["peer", "ack means", "checks HMAC", "syncs per event"] + [f"c={load} /s" for load in loads] +
-            [f"of nginx at {load}" for load in top] + [f"p50, p99 ms at {load}" for load in sorted({*loads[:1], busy})] +
+            [f"of nginx at {load}" for load in top] + [f"p50, p99 ms at {load}" for load in timed] +
             ["open p50, p99 ms", f"CPU us/event at {busy}", f"RSS MB at {max(loads)}" if loads else "RSS MB"])
     rows = []
     for p in peers:
         rows.append([p.label, p.acks, p.verifies, number(results.syncs.get(p.name), "{:.2f}")] +
                     [number(results.median(load, lambda c: c["rate"], p.name)) for load in loads] +
                     [number(results.share(load, p.name), "{:.2f}") for load in top] +
-                    [pair(results, load, p.name) for load in sorted({*loads[:1], busy})] +
+                    [pair(results, load, p.name) for load in timed] +
                     [open_cell(results, p.name), number(results.median(busy, lambda c: c["cpu_us"], p.name), "{:.1f}"),
                      number(peak(results, loads, p.name))])
     return markdown(head, rows)
@@ -98,7 +99,8 @@ class Target:
 
     def row(self):
         spread = f" ({min(self.values):.2f} to {max(self.values):.2f})" if len(self.values) > 1 else ""
-        return [self.goal, number(self.measured, "{:.2f}") + spread, self.verdict(self.must), self.verdict(self.stretch)]
+        figure = number(self.measured, "{:.2f}") + spread
+        return [self.goal, figure, self.verdict(self.must), self.verdict(self.stretch)]
 
 
 def shares(results, load, peer, others):
@@ -107,11 +109,11 @@ def shares(results, load, peer, others):
 
 
 def throughput_targets(r, durable):
-    out = [Target(f"events/s at {load}, share of nginx", shares(r, load, "millrace", ["nginx"]), must, stretch, higher=True)
+    out = [Target(f"events/s at {load}, share of nginx", shares(r, load, "millrace", ["nginx"]), must, stretch, True)
            for load, must, stretch in ((64, 0.55, 0.75), (256, 0.80, 1.0))]
     if durable:
-        out += [Target(f"events/s at {load}, against the best durable peer", shares(r, load, "millrace", durable), 1.6, 2.2,
-                       higher=True) for load in (64, 256)]
+        out += [Target(f"events/s at {load}, against the best durable peer", shares(r, load, "millrace", durable),
+                       1.6, 2.2, True) for load in (64, 256)]
     return out
 
 
@@ -121,12 +123,12 @@ def latency_targets(r, durable):
                   r.each(1, lambda a, b: (a["p50_ms"] - b["p50_ms"]) * 1e3 / p50_us, "millrace", "hmac"), 2.0, 1.3),
            Target("c=1: p99, in fdatasync p99", r.each(1, lambda a: a["p99_ms"] * 1e3 / p99_us, "millrace"), 2.0, 1.5),
            Target("c=1: p99 against Go's", r.each(1, lambda a, b: a["p99_ms"] / b["p99_ms"], "millrace", "go"), 1.0),
-           Target(f"{OPEN} loop: p99 ms, best round", r.each(OPEN, lambda a: a["p99_ms"], "millrace"), 0.8, 2 * p99_us / 1e3,
-                  pick=min)]
+           Target(f"{OPEN} loop: p99 ms, best round", r.each(OPEN, lambda a: a["p99_ms"], "millrace"),
+                  0.8, 2 * p99_us / 1e3, pick=min)]
     for peer in durable:
         mine, theirs = (r.each(OPEN, lambda c: c["p99_ms"], name) for name in ("millrace", peer))
-        out.append(Target(f"{OPEN} loop: best p99 against {peer}'s best", [min(mine) / min(theirs)] if mine and theirs else [],
-                          1.0))
+        ratio = [min(mine) / min(theirs)] if mine and theirs else []
+        out.append(Target(f"{OPEN} loop: best p99 against {peer}'s best", ratio, 1.0))
     return out
 
 
@@ -136,8 +138,8 @@ def cost_targets(r):
             Target("RSS MB, idle", [r.idle.get("idle_mb")], 15),
             Target("RSS MB, 10,000 keep-alive connections", [r.idle.get("crowded_mb")], 100),
             Target("syncs per event, one at a time", [r.syncs.get("millrace")], 1, higher=True),
-            Target("loop's worst gap ms, any cell", [c["loop_gap_ms"] for (_, _, p), c in r.cells.items() if p == "millrace"],
-                   20, pick=max),
+            Target("loop's worst gap ms, any cell",
+                   [c["loop_gap_ms"] for (_, _, p), c in r.cells.items() if p == "millrace"], 20, pick=max),
             Target(f"acknowledged ids missing, doubled or bad in the zone, of {r.lost.get('acked', 0):,}",
                    [sum(r.lost[key] for key in ("missing", "doubled", "wrong"))] if r.lost else [], 0)]
 
