@@ -89,9 +89,10 @@ void mr_day_text(int32_t day, char out[11])
 
 void mr_time_text(int64_t wall_us, char out[28])
 {
-    int32_t day = mr_day_of(wall_us);
-    int64_t us = wall_us - (int64_t)day * MR_US_PER_DAY;
-    mr_day_text(day, out);
+    int64_t us = wall_us % MR_US_PER_DAY;
+    if (us < 0)
+        us += MR_US_PER_DAY;
+    mr_day_text(mr_day_of(wall_us), out);
     out[10] = 'T';
     put_digits(out + 11, us / (3600 * US_PER_S), 2);
     out[13] = ':';
