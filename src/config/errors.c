@@ -61,13 +61,15 @@ static void take_controls_out(char *s)
     }
 }
 
-/* A cut may have halved a character: its first bytes go too. */
+/* A cut may have halved the last character: then its first bytes go too. */
 static void trim_to_character(char *s, size_t n)
 {
     size_t i = n;
     while (i > 0 && ((unsigned char)s[i - 1] & 0xc0) == 0x80)
         i--;
-    if (i > 0 && (unsigned char)s[i - 1] >= 0xc0)
+    unsigned char lead = i > 0 ? (unsigned char)s[i - 1] : 0;
+    size_t wanted = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : lead >= 0xc0 ? 2 : 1;
+    if (i > 0 && n - (i - 1) < wanted)
         s[i - 1] = '\0';
 }
 

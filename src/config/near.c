@@ -40,8 +40,8 @@ void mr_near_offer(struct mr_near *near, const char *known)
 {
     struct mr_str k = mr_str_c(known);
     size_t longer = k.n > near->word.n ? k.n : near->word.n;
-    /* A third of the letters, at most three: "urll" is near "url", "abc" is not. */
-    size_t bound = least(longer / 3 > 0 ? longer / 3 : 1, 3);
+    /* About a third of the letters, at most three: "urll" is near "url", "abc" is not. */
+    size_t bound = least(longer > 4 ? (longer + 1) / 3 : 1, 3);
     size_t distance = mr_near_distance(near->word, k);
     if (distance > bound || (near->best && distance >= near->distance))
         return;

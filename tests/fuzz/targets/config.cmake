@@ -1,0 +1,1 @@
+mr_fuzz_target(config DEPS mr_config)
