@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "unit/state/child.h"
+
+#include "unit/state/fixture.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static enum mr_code decide_step(struct fix *f, int64_t expected)
+{
+    struct small s;
+    struct mr_seen id = {.day = TEST_DAY};
+    struct mr_row row = {MR_STR("s"), MR_STR("t"), MR_STR("k"), MR_STR("count"), MR_STR("0"), expected};
+    char count[16];
+    snprintf(count, sizeof count, "%d", (int)expected + 1);
+    row.value = mr_str_c(count);
+    id.id[0] = (unsigned char)(expected + 1);
+    small_init(&s, f, "p", expected, (int)expected + 1);
+    small_file(&s, TEST_DAY);
+    s.d.rows = &row;
+    s.d.rows_count = 1;
+    s.d.seen = &id;
+    s.d.seen_count = 1;
+    return fix_decide(f, &s.d);
+}
+
+static enum mr_code chain(struct fix *f, bool again)
+{
+    enum mr_code code = decide_step(f, 0);
+    for (int64_t step = 1; step < 2 && code == MR_OK; step++) {
+        code = decide_step(f, step);
+        if (again && (code == MR_EIO || code == MR_ENOSPC)) {
+            if (mr_alerts_open_count(f->loop.alerts) != 1)
+                exit(1);
+            code = decide_step(f, step);
+            if (mr_alerts_open_count(f->loop.alerts) != 0)
+                exit(1);
+        }
+    }
+    return code;
+}
+
+int child_main(const char *what, const char *url)
+{
+    struct fix *f = fix_new();
+    enum mr_code code = MR_EIO;
+    snprintf(f->url, sizeof f->url, "%s", url);
+    bool set = strcmp(what, "set") == 0;
+    if (fix_open(f, !set) != MR_OK || (!set && fix_begin(f) != MR_OK))
+        return 1;
+    if (set)
+        code = WAIT_DONE(f, mr_store_position_set(f->store, MR_STR("s"), MR_STR("t"), MR_STR("p"), MR_STR("{\"at\":77}"), fix_on_done, f));
+    else if (strcmp(what, "stale") == 0)
+        code = decide_step(f, 0) == MR_OK ? decide_step(f, 0) : MR_EIO;
+    else
+        code = chain(f, strcmp(what, "again") == 0);
+    fix_free(f);
+    return 10 + (int)code;
+}
+
+int child_run(const char *what, const char *url, const char *variable)
+{
+    int status;
+    char name[64], *copy = variable ? strdup(variable) : NULL;
+    if (copy) {
+        *strchr(copy, '=') = '\0';
+        snprintf(name, sizeof name, "%s", copy);
+    }
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        if (copy)
+            setenv(name, strchr(variable, '=') + 1, 1);
+        execl("/proc/self/exe", "test_state", what, url, (char *)NULL);
+        _exit(127);
+    }
+    free(copy);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    return status;
+}

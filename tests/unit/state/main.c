@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The contract, then what is SQLite's own. With arguments it is a child of its own tests: one that shall die, fail, or meddle. */
+#include "unit/state/child.h"
+#include "unit/state/contract.h"
+
+
+
+int main(int argc, char **argv)
+{
+    if (argc == 3)
+        return child_main(argv[1], argv[2]);
+    int failures = contract_run();
+    return failures + sqlite_run();
+}
