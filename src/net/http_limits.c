@@ -66,6 +66,13 @@ static unsigned expire_slow_bodies(struct mr_http_server *s, uint64_t now, unsig
     return work;
 }
 
+static void unstall(struct mr_http_server *s)
+{
+    s->stalled = false;
+    mr_http_listening(s, true);
+    mr_conn_resume_all(s); /* stalls again if the first one still gets nothing */
+}
+
 void mr_http_tick(uv_timer_t *t)
 {
     struct mr_http_server *s = MR_OF(t, struct mr_http_server, tick);
@@ -73,7 +80,7 @@ void mr_http_tick(uv_timer_t *t)
     unsigned work = MR_HTTP_TICK_WORK;
     bool any = false;
     if (s->stalled)
-        mr_http_relieved(s);
+        unstall(s);
     else
         mr_http_listening(s, true); /* it was stopped if descriptors were spent */
     for (unsigned state = 0; state < MR_CONN_STATE_COUNT; state++) {
@@ -127,12 +134,10 @@ void mr_http_stall(struct mr_http_server *s, struct mr_conn *asker, size_t lacke
         uv_timer_start(&s->tick, mr_http_tick, MR_HTTP_TICK_MS, MR_HTTP_TICK_MS);
 }
 
+/* May be called from inside any mr_share_put(), also our own: nothing is run from here. */
 void mr_http_relieved(void *arg)
 {
     struct mr_http_server *s = arg;
-    if (!s->stalled || s->closing)
-        return;
-    s->stalled = false;
-    mr_http_listening(s, true);
-    mr_conn_resume_all(s); /* stalls again if the first one still gets nothing */
+    if (s->stalled && !s->closing)
+        uv_timer_start(&s->tick, mr_http_tick, 0, MR_HTTP_TICK_MS);
 }

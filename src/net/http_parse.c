@@ -6,7 +6,7 @@
 
 enum {
     REQUEST_LINE_MAX = 8192,  /* 414 above it: no vendor's callback URL comes near, proxies stop at the same size */
-    FRAMING_FREE = 16 * 1024, /* chunk extensions and trailers that cost nothing; above it they must carry body */
+    FRAMING_FREE = 16 * 1024, /* chunk extensions and trailers (both dropped) that cost nothing; above it they must carry body */
     FRAMING_PER_BYTE = 8,     /* "1\r\nX\r\n" is 5 bytes of framing for one of body */
     BODY_MOST = 1 << 30,      /* offsets have 32 bits */
 };
@@ -65,14 +65,6 @@ static int on_body(llhttp_t *l, const char *at, size_t n)
     return 0;
 }
 
-static int on_trailer(llhttp_t *l, const char *at, size_t n)
-{
-    struct mr_parse *p = of(l);
-    (void)at;
-    p->trailer += n;
-    return p->trailer > FRAMING_FREE ? stop(p, MR_CAUSE_HEADER_SIZE) : 0;
-}
-
 static int on_message_complete(llhttp_t *l)
 {
     (void)l;
@@ -83,8 +75,6 @@ static const llhttp_settings_t head_settings = {
     .on_headers_complete = on_headers_complete,
 };
 static const llhttp_settings_t chunk_settings = { /* the head pays for no callback that it does not need */
-    .on_header_field = on_trailer,
-    .on_header_value = on_trailer,
     .on_chunk_header = on_chunk_header,
     .on_body = on_body,
     .on_message_complete = on_message_complete,
@@ -307,8 +297,8 @@ static bool judge_head(struct mr_parse *p)
     bool length = (p->llhttp.flags & F_CONTENT_LENGTH) != 0;
     if (length != (p->lengths > 0) || (p->codings > 0 && length))
         return refuse(p, MR_CAUSE_FRAMING);
-    if (p->codings > 0 && !p->coding_ok)
-        return refuse(p, MR_CAUSE_CODING);
+    if (p->codings > 0 && !p->coding_ok) /* without chunks at its end a body has no end that all agree on */
+        return refuse(p, p->chunked ? MR_CAUSE_CODING : MR_CAUSE_FRAMING);
     if (p->chunked != (p->codings > 0))
         return refuse(p, MR_CAUSE_FRAMING);
     if (length && p->llhttp.content_length > INT64_MAX)

@@ -36,8 +36,7 @@ struct mr_parse {
     char *base;              /* only while a chunked body is fed */
     uint64_t body_limit;
     uint64_t body_n;         /* bytes of the body that are here */
-    uint64_t framing;        /* bytes of a chunked body that are not body */
-    uint64_t trailer;        /* bytes of trailers */
+    uint64_t framing;        /* bytes of a chunked body that are not body: sizes, extensions, trailers */
     int64_t content_length;  /* -1: none */
     uint32_t line;           /* offset of the first line that has not been judged */
     uint32_t seen;           /* no line feed in base[line..seen) */

@@ -322,7 +322,8 @@ enum mr_code mr_http_listen(const struct mr_http_options *options, struct mr_htt
     s->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     uv_timer_init(&s->loop->uv, &s->tick);
     s->handles = 2;
-    s->share_cap = options->memory > 0 ? options->memory : mr_budget_limit(s->loop->budget) / 4;
+    size_t limit = mr_budget_limit(s->loop->budget);
+    s->share_cap = options->memory == 0 ? limit / 4 : options->memory < limit ? options->memory : limit;
     s->share = mr_share_new(s->loop->budget, options->name, options->memory, mr_http_relieved, s);
     make_table(s);
     make_cells(s, options->name);
