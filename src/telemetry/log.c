@@ -129,7 +129,7 @@ static void put_quoted(struct line *l, struct mr_str s)
     for (size_t i = 0; i < n; i += step) {
         size_t length = utf8_length(p + i, n - i);
         step = length ? length : 1;
-        if (length == 0)
+        if (length == 0 || p[i] == 0) /* NUL would be JSON, but many a reader refuses it */
             puts_line(l, "\\ufffd");
         else if (p[i] == '"' || p[i] == '\\')
             put(l, p[i] == '"' ? "\\\"" : "\\\\", 2);

@@ -181,7 +181,7 @@ static void write_number(struct mr_buf *out, double v)
         mr_buf_puts(out, "NaN");
     else if (isinf(v))
         mr_buf_puts(out, v > 0 ? "+Inf" : "-Inf");
-    else if (v == floor(v) && fabs(v) < 1e15)
+    else if (v > -1e15 && v < 1e15 && v == (double)(int64_t)v)
         mr_buf_printf(out, "%.0f", v);
     else
         mr_buf_printf(out, "%.15g", v);
