@@ -1,0 +1,1 @@
+mr_fuzz_target(http DEPS mr_net m)
