@@ -13,7 +13,7 @@ enum mr_type {                /* field at `offset` of the owner's struct */
     MR_T_PATH,                /* char *; relative ones count from the config file's folder */
     MR_T_BOOL,                /* bool                                */
     MR_T_INT,                 /* int64_t                             */
-    MR_T_SIZE,                /* int64_t bytes: B, KiB, MiB, GiB      */
+    MR_T_SIZE,                /* int64_t bytes: B, KiB, MiB, GiB, TiB */
     MR_T_DURATION,            /* int64_t milliseconds: ms, s, m, h, d */
     MR_T_ENUM,                /* int: index into `choices`           */
     MR_T_TIME,                /* int64_t microseconds since 1970 (RFC 3339), MR_NO_TIME if absent */

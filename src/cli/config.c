@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* cli/config.c - `millrace config schema|docs|sample`: the pages made from the option tables, to stdout. Needs no config file. */
-#include "millrace/config.h"
+#include "cli.h"
 #include "sources/doors.h"
 
 #include <stdio.h>
 #include <string.h>
-
-int mr_cli_config(int argc, char **argv);
 
 enum { PAGE_MAX = 4 << 20, EXIT_WORLD = 1, EXIT_USAGE = 2 };
 

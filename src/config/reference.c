@@ -16,7 +16,7 @@ static const char intro[] =
     "One YAML file, handed to every command as `-c FILE`. `millrace check -c FILE --offline` tells everything that is wrong with it at once, each with\n"
     "file, line and column; `millrace config schema` prints a JSON Schema for editors, `millrace config sample` the whole file, commented.\n"
     "\n"
-    "- **Durations** are a whole number and `ms`, `s`, `m`, `h` or `d` (`90m`, not `1.5h`); **sizes** a whole number and `B`, `KiB`, `MiB` or `GiB`.\n"
+    "- **Durations** are a whole number and `ms`, `s`, `m`, `h` or `d` (`90m`, not `1.5h`); **sizes** a whole number and `B`, `KiB`, `MiB`, `GiB` or `TiB`.\n"
     "- **Relative paths** count from the config file's folder.\n"
     "- **Secrets** stand in the file as `\"${env:NAME}\"` or `\"${file:PATH}\"` only; of a file, one trailing newline is dropped. A secret that is empty or\n"
     "  missing is an error. Any other text may be such a reference too, if it is the whole value. `${env:}` is fixed when the program starts; to change\n"
@@ -35,11 +35,13 @@ static const char *type_name(enum mr_type type)
     return names[type];
 }
 
-/* A bar would end the cell. */
-static void cell(struct mr_buf *out, const char *s)
+/* A bar would end a cell, and <name> outside of code would be a tag, and vanish. */
+static void prose(struct mr_buf *out, const char *s)
 {
+    bool code = false;
     for (; *s != '\0'; s++) {
-        if (*s == '|')
+        code = code != (*s == '`');
+        if (*s == '|' || (*s == '<' && !code))
             mr_buf_putc(out, '\\');
         mr_buf_putc(out, *s == '\n' ? ' ' : *s);
     }
@@ -78,7 +80,7 @@ static void line(struct mr_buf *out, const struct mr_option *row)
     mr_buf_puts(out, " | ");
     range(out, row);
     mr_buf_puts(out, " | ");
-    cell(out, row->doc);
+    prose(out, row->doc);
     if (mr_row_has(row, MR_OPT_FIXED))
         mr_buf_puts(out, " *Fixed.*");
     mr_buf_puts(out, " |\n");
@@ -93,6 +95,13 @@ static void table(struct mr_buf *out, const struct mr_option *const *tables, siz
     }
 }
 
+static void heading_put(struct mr_buf *out, const char *level, const char *name, const char *doc)
+{
+    mr_buf_printf(out, "\n%s `%s`\n\n", level, name);
+    prose(out, doc);
+    mr_buf_putc(out, '\n');
+}
+
 /* One section for each map below `rows`, theirs after it. */
 static void sections(struct mr_buf *out, const char *level, const char *above, const struct mr_option *rows)
 {
@@ -101,7 +110,7 @@ static void sections(struct mr_buf *out, const char *level, const char *above, c
             continue;
         char heading[HEADING_MAX];
         snprintf(heading, sizeof heading, "%s%s%s%s", above, *above ? "." : "", row->name, row->type == MR_T_LIST ? "[]" : "");
-        mr_buf_printf(out, "\n%s `%s`\n\n%s\n", level, heading, row->doc);
+        heading_put(out, level, heading, row->doc);
         table(out, &row->sub, 1);
         sections(out, level, heading, row->sub);
     }
@@ -122,7 +131,7 @@ void mr_config_reference(const struct mr_door *const *doors, size_t count, struc
     for (size_t i = 0; i < count; i++) {
         char heading[HEADING_MAX];
         snprintf(heading, sizeof heading, "sources.<name>.%s", doors[i]->name);
-        mr_buf_printf(out, "\n## `%s`\n\n%s\n", heading, doors[i]->doc);
+        heading_put(out, "##", heading, doors[i]->doc);
         table(out, &doors[i]->options, 1);
         sections(out, "###", heading, doors[i]->options);
     }
@@ -150,10 +159,10 @@ static void check_row(const struct mr_option *row, const char *path, struct mr_b
         mr_buf_printf(out, "%s: a default that is never taken, the key must be given\n", path);
     struct mr_buf why;
     mr_buf_init(&why, 1024);
-    if (row->type != MR_T_ENUM || row->choices) {
-        if (!mr_option_default_ok(row, &why))
-            mr_buf_printf(out, "%s: default: %s\n", path, mr_buf_cstr(&why));
-    }
+    if (!mr_unit_bounds_ok(row, &why))
+        mr_buf_printf(out, "%s: min and max: %s\n", path, mr_buf_cstr(&why));
+    else if ((row->type != MR_T_ENUM || row->choices) && !mr_option_default_ok(row, &why))
+        mr_buf_printf(out, "%s: default: %s\n", path, mr_buf_cstr(&why));
     mr_buf_free(&why);
 }
 

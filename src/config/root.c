@@ -63,10 +63,10 @@ static const struct mr_option alerts_rows[] = {
 };
 
 static const struct mr_option limits_rows[] = {
-    {.name = "memory", .type = MR_T_SIZE, .offset = LIMIT(memory), .def = "512MiB", .min = "16MiB", .max = "1024GiB",
+    {.name = "memory", .type = MR_T_SIZE, .offset = LIMIT(memory), .def = "512MiB", .min = "16MiB", .max = "1TiB",
      .doc = "What outside input may make the program hold at once. When it is used up, senders are told to come later (503 with Retry-After); nothing "
             "acknowledged is lost."},
-    {.name = "disk_reserve", .type = MR_T_SIZE, .offset = LIMIT(disk_reserve), .def = "256MiB", .min = "0B", .max = "1024GiB",
+    {.name = "disk_reserve", .type = MR_T_SIZE, .offset = LIMIT(disk_reserve), .def = "256MiB", .min = "0B", .max = "1TiB",
      .doc = "Free space that must stay on the disks of data_dir and zone. Below it new events are refused with 503 and an alert opens, so that what was "
             "acknowledged can still land."},
     {0},

@@ -90,10 +90,19 @@ static void put_blank(struct mr_buf *out, const struct mr_option *row)
 
 static void put_rows(struct place at, const struct mr_option *rows);
 
+static bool has_default(const struct mr_option *rows)
+{
+    for (const struct mr_option *row = rows; row && row->name; row++) {
+        if (row->def || (row->type == MR_T_MAP && !mr_row_has(row, MR_OPT_PRESENT) && has_default(row->sub)))
+            return true;
+    }
+    return false;
+}
+
 static void put_map(struct place at, const struct mr_option *row)
 {
-    if (mr_row_has(row, MR_OPT_PRESENT) || row->type == MR_T_LIST)
-        at.commented = true; /* being there means something */
+    if (mr_row_has(row, MR_OPT_PRESENT) || row->type == MR_T_LIST || !has_default(row->sub))
+        at.commented = true; /* being there means something, or nothing would be below it */
     comment(&at, row->doc);
     margin(&at);
     mr_buf_printf(at.out, "%s:\n", row->name);

@@ -59,7 +59,7 @@ static void end(struct pen *p, char bracket)
     mr_buf_putc(p->out, bracket);
 }
 
-static void object(struct pen *p, const struct mr_option *rows);
+static void object(struct pen *p, const struct mr_option *rows, bool or_nothing);
 
 static void put_choices(struct pen *p, const char *const *choices)
 {
@@ -121,7 +121,7 @@ static void value(struct pen *p, const struct mr_option *row);
 static void map_type(struct pen *p, const struct mr_option *row)
 {
     if (!mr_row_has(row, MR_OPT_SCALAR)) {
-        object(p, row->sub);
+        object(p, row->sub, true);
         return;
     }
     key(p, "anyOf");
@@ -132,7 +132,7 @@ static void map_type(struct pen *p, const struct mr_option *row)
     end(p, '}');
     next(p);
     begin(p, '{');
-    object(p, row->sub);
+    object(p, row->sub, true);
     end(p, '}');
     end(p, ']');
 }
@@ -183,7 +183,7 @@ static void value(struct pen *p, const struct mr_option *row)
         put_bounds(p, row, "minItems", "maxItems");
         key(p, "items");
         begin(p, '{');
-        object(p, row->sub);
+        object(p, row->sub, false);
         end(p, '}');
         break;
     }
@@ -248,9 +248,24 @@ static void required(struct pen *p, const struct mr_option *rows)
         mr_buf_putc(p->out, ']');
 }
 
-static void object(struct pen *p, const struct mr_option *rows)
+static bool needs_a_key(const struct mr_option *rows)
 {
-    text(p, "type", "object");
+    for (const struct mr_option *row = rows; row && row->name; row++) {
+        if (mr_row_has(row, MR_OPT_MANDATORY))
+            return true;
+    }
+    return false;
+}
+
+/* `http:` with everything below it commented out is an empty map. */
+static void map_of(struct pen *p, bool or_nothing)
+{
+    raw(p, "type", or_nothing ? "[\"object\", \"null\"]" : "\"object\"");
+}
+
+static void object(struct pen *p, const struct mr_option *rows, bool or_nothing)
+{
+    map_of(p, or_nothing && !needs_a_key(rows));
     raw(p, "additionalProperties", "false");
     required(p, rows);
     key(p, "properties");
@@ -264,7 +279,7 @@ static void sources(struct pen *p, const struct mr_door *const *doors, size_t co
     key(p, "sources");
     begin(p, '{');
     text(p, "description", MR_SOURCES_DOC);
-    text(p, "type", "object");
+    map_of(p, true);
     key(p, "propertyNames");
     begin(p, '{');
     text(p, "pattern", MR_SOURCE_NAME_PATTERN);
@@ -282,7 +297,7 @@ static void sources(struct pen *p, const struct mr_door *const *doors, size_t co
         key(p, doors[i]->name);
         begin(p, '{');
         text(p, "description", doors[i]->doc);
-        object(p, doors[i]->options);
+        object(p, doors[i]->options, true);
         end(p, '}');
     }
     end(p, '}');
@@ -296,7 +311,7 @@ void mr_config_schema(const struct mr_door *const *doors, size_t count, struct m
     begin(p, '{');
     text(p, "$schema", "https://json-schema.org/draft/2020-12/schema");
     text(p, "title", "millrace");
-    text(p, "description", "The config file of millrace. Durations are whole numbers with ms, s, m, h or d; sizes with B, KiB, MiB or GiB.");
+    text(p, "description", "The config file of millrace. Durations are whole numbers with ms, s, m, h or d; sizes with B, KiB, MiB, GiB or TiB.");
     text(p, "type", "object");
     raw(p, "additionalProperties", "false");
     raw(p, "required", "[\"sources\"]");

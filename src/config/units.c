@@ -11,7 +11,7 @@ struct unit {
 };
 /* Smallest first. */
 static const struct unit durations[] = {{"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}, {0}};
-static const struct unit sizes[] = {{"B", 1}, {"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {0}};
+static const struct unit sizes[] = {{"B", 1}, {"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"TiB", INT64_C(1) << 40}, {0}};
 
 /* What people write who think of other programs. */
 struct habit {
@@ -24,7 +24,8 @@ static const struct habit duration_habits[] = {
 static const struct habit size_habits[] = {
     {"b", "B"},    {"bytes", "B"}, {"byte", "B"}, {"k", "KiB"},  {"K", "KiB"},  {"kb", "KiB"}, {"kB", "KiB"}, {"KB", "KiB"}, {"kib", "KiB"},
     {"Ki", "KiB"}, {"m", "MiB"},   {"M", "MiB"},  {"mb", "MiB"}, {"MB", "MiB"}, {"mib", "MiB"}, {"Mi", "MiB"}, {"g", "GiB"}, {"G", "GiB"},
-    {"gb", "GiB"}, {"GB", "GiB"},  {"gib", "GiB"}, {"Gi", "GiB"}, {0}};
+    {"gb", "GiB"}, {"GB", "GiB"},  {"gib", "GiB"}, {"Gi", "GiB"}, {"t", "TiB"},
+    {"T", "TiB"},  {"tb", "TiB"}, {"TB", "TiB"}, {"tib", "TiB"}, {"Ti", "TiB"}, {0}};
 
 static const struct unit *units_of(enum mr_type type)
 {
@@ -51,7 +52,7 @@ static const char *unit_meant(enum mr_type type, struct mr_str written)
 
 static void put_units(enum mr_type type, struct mr_buf *out)
 {
-    mr_buf_puts(out, type == MR_T_SIZE ? "units are B, KiB, MiB, GiB" : "units are ms, s, m, h, d");
+    mr_buf_puts(out, type == MR_T_SIZE ? "units are B, KiB, MiB, GiB, TiB" : "units are ms, s, m, h, d");
 }
 
 /* 1.5h: the same in whole numbers of the largest unit that allows it. false: too long to do, or none. */
@@ -191,6 +192,18 @@ static bool bound(const struct mr_option *row, const char *text, int64_t *out)
     return ok;
 }
 
+bool mr_unit_bounds_ok(const struct mr_option *row, struct mr_buf *why)
+{
+    int64_t min = INT64_MIN, max = INT64_MAX;
+    if (row->min && !mr_unit_parse(range_type(row), mr_str_c(row->min), &min, why))
+        return false;
+    if (row->max && !mr_unit_parse(range_type(row), mr_str_c(row->max), &max, why))
+        return false;
+    if (min > max)
+        mr_buf_puts(why, "min is above max");
+    return min <= max;
+}
+
 bool mr_unit_in_range(const struct mr_option *row, int64_t v, struct mr_buf *why)
 {
     int64_t min, max;
@@ -213,5 +226,5 @@ void mr_unit_range_put(const struct mr_option *row, struct mr_buf *out)
 
 const char *mr_unit_pattern(enum mr_type type)
 {
-    return type == MR_T_SIZE ? "^[0-9]+(B|KiB|MiB|GiB)$" : "^[0-9]+(ms|s|m|h|d)$";
+    return type == MR_T_SIZE ? "^[0-9]+(B|KiB|MiB|GiB|TiB)$" : "^[0-9]+(ms|s|m|h|d)$";
 }

@@ -11,6 +11,8 @@ bool mr_unit_parse(enum mr_type type, struct mr_str text, int64_t *out, struct m
 bool mr_unit_in_range(const struct mr_option *row, int64_t v, struct mr_buf *why);
 /* Appends "1s to 1d", "at least 1s", "at most 1d", or nothing. */
 void mr_unit_range_put(const struct mr_option *row, struct mr_buf *out);
+/* Do min and max parse, and in this order? false: `why`. Any other call takes that for granted. */
+bool mr_unit_bounds_ok(const struct mr_option *row, struct mr_buf *why);
 const char *mr_unit_pattern(enum mr_type type); /* a regular expression for the schema */
 
 #endif

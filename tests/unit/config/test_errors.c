@@ -27,7 +27,7 @@ static void all_errors_come_at_once_sorted_by_place(void **state)
             "m.yaml:9:24: sources.c.gate.duration: \"1.5h\": expected a whole number and a unit: write 90m\n"
             "m.yaml:9:38: sources.c.gate.secret: a secret may not stand in the file: write \"${env:NAME}\" or \"${file:PATH}\"\n"
             "m.yaml:9:55: sources.c.gate.choice: expected one of slow, fast, fastest; found \"quick\"\n"
-            "m.yaml:10:18: limits.memory: \"1MiB\" is out of range: expected 16MiB to 1024GiB\n"
+            "m.yaml:10:18: limits.memory: \"1MiB\" is out of range: expected 16MiB to 1TiB\n"
             "m.yaml:11:1: unknown key \"enviroment\", did you mean \"environment\"?\n"
             "m.yaml:12:1: unknown key \"listen\"; it belongs below \"admin\"\n");
 }

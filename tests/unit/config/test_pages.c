@@ -74,7 +74,7 @@ static void the_schema_knows_every_type(void **state)
     assert_string_equal(text_of(below(root, "environment"), "type"), "string");
     assert_string_equal(text_of(below(root, "environment"), "default"), "dev");
     assert_string_equal(text_of(below(root, "zone.roll.age"), "pattern"), "^[0-9]+(ms|s|m|h|d)$");
-    assert_string_equal(text_of(below(root, "zone.roll.size"), "pattern"), "^[0-9]+(B|KiB|MiB|GiB)$");
+    assert_string_equal(text_of(below(root, "zone.roll.size"), "pattern"), "^[0-9]+(B|KiB|MiB|GiB|TiB)$");
     assert_non_null(strstr(text_of(below(root, "zone.roll.age"), "description"), "Range: 1s to 1d."));
     assert_string_equal(text_of(below(root, "zone.seal"), "type"), "boolean");
     assert_true(json_is_false(json_object_get(below(root, "zone.seal"), "default")));
@@ -214,6 +214,8 @@ static void unsound_rows_are_found(void **state)
         {.name = "undocumented", .type = MR_T_STRING},
         {.name = "age", .type = MR_T_DURATION, .def = "60", .doc = "A doc."},
         {.name = "small", .type = MR_T_INT, .def = "1", .min = "2", .doc = "A doc."},
+        {.name = "big", .type = MR_T_SIZE, .max = "1PiB", .doc = "A doc."},
+        {.name = "crossed", .type = MR_T_SIZE, .min = "1GiB", .max = "1MiB", .doc = "A doc."},
         {.name = "choice", .type = MR_T_ENUM, .doc = "A doc."},
         {.name = "map", .type = MR_T_MAP, .doc = "A doc."},
         {.name = "map", .type = MR_T_BOOL, .doc = "A doc."},
@@ -229,6 +231,8 @@ static void unsound_rows_are_found(void **state)
                                            "bad.undocumented: no doc\n"
                                            "bad.age: default: \"60\": a unit is missing, for instance 60s; units are ms, s, m, h, d\n"
                                            "bad.small: default: \"1\" is out of range: expected at least 2\n"
+                                           "bad.big: min and max: \"1PiB\": unknown unit \"PiB\"; units are B, KiB, MiB, GiB, TiB\n"
+                                           "bad.crossed: min and max: min is above max\n"
                                            "bad.choice: no choices\n"
                                            "bad.map: no rows below\n"
                                            "bad.map: here twice\n"

@@ -46,6 +46,7 @@ static void every_unit_of_size_is_bytes(void **state)
     assert_int_equal(parsed(MR_T_SIZE, "9KiB"), 9216);
     assert_int_equal(parsed(MR_T_SIZE, "9MiB"), 9437184);
     assert_int_equal(parsed(MR_T_SIZE, "9GiB"), INT64_C(9663676416));
+    assert_int_equal(parsed(MR_T_SIZE, "9TiB"), INT64_C(9895604649984));
 }
 
 static void whole_numbers_may_be_negative(void **state)
@@ -63,7 +64,7 @@ static void a_number_without_unit_is_told_one(void **state)
 {
     (void)state;
     refused_because(MR_T_DURATION, "30", "\"30\": a unit is missing, for instance 30s; units are ms, s, m, h, d");
-    refused_because(MR_T_SIZE, "64", "\"64\": a unit is missing, for instance 64MiB; units are B, KiB, MiB, GiB");
+    refused_because(MR_T_SIZE, "64", "\"64\": a unit is missing, for instance 64MiB; units are B, KiB, MiB, GiB, TiB");
 }
 
 static void a_fraction_is_told_in_whole_numbers(void **state)
@@ -90,14 +91,14 @@ static void an_unknown_unit_is_named_with_the_known_ones(void **state)
 {
     (void)state;
     refused_because(MR_T_DURATION, "3w", "\"3w\": unknown unit \"w\"; units are ms, s, m, h, d");
-    refused_because(MR_T_SIZE, "3parsec", "\"3parsec\": unknown unit \"parsec\"; units are B, KiB, MiB, GiB");
+    refused_because(MR_T_SIZE, "3parsec", "\"3parsec\": unknown unit \"parsec\"; units are B, KiB, MiB, GiB, TiB");
 }
 
 static void what_is_no_number_is_refused(void **state)
 {
     (void)state;
     refused_because(MR_T_DURATION, "soon", "expected a duration such as 30s, found \"soon\"; units are ms, s, m, h, d");
-    refused_because(MR_T_SIZE, "-1MiB", "expected a size such as 64MiB, found \"-1MiB\"; units are B, KiB, MiB, GiB");
+    refused_because(MR_T_SIZE, "-1MiB", "expected a size such as 64MiB, found \"-1MiB\"; units are B, KiB, MiB, GiB, TiB");
 }
 
 static void what_64_bits_cannot_hold_is_refused(void **state)
