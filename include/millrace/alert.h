@@ -2,8 +2,9 @@
 /* alert.h - surprises that a person should hear of: they open, repeat quietly and close by themselves.
  *
  * An alert's identity is (name, source, stream). Opening an open one counts a repeat and replaces the text; it is logged again
- * at most once an hour. Every change is logged, shown as a metric, and given to the sink (which the root object wires to the
- * state store and, if set, to `alerts.url`). Runs on: loop. */
+ * at most once an hour. What is logged (opened, still open, closed) is also given to the sink (which the root object wires to
+ * the state store and, if set, to `alerts.url`); the sink may open and close alerts itself. A metric shows what is open.
+ * Runs on: loop. */
 #ifndef MILLRACE_ALERT_H
 #define MILLRACE_ALERT_H
 

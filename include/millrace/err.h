@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* err.h - one error type, whose class says who can heal it.
  *
- * A function that can fail returns an mr_code and fills a struct mr_err that its caller owns. `msg` is for people: what was
+ * A function that can fail returns an mr_code and fills a struct mr_err that its caller owns; after MR_OK what is in it means nothing. `msg` is for people: what was
  * tried, on what, what came back and, where there is one, the remedy as a command. `code` is for tests and exit codes,
  * the class for back-off and alerts; nobody parses `msg`. No secret ever gets into `msg`. */
 #ifndef MILLRACE_ERR_H
@@ -59,7 +59,7 @@ enum mr_class mr_code_class(enum mr_code code);
 enum mr_code mr_err_set(struct mr_err *err, enum mr_code code, const char *fmt, ...) MR_PRINTF(3, 4);
 /* From errno: ENOSPC, EDQUOT -> MR_ENOSPC; ENOMEM; ENOENT; EACCES, EPERM, EROFS -> MR_EPERM; EEXIST; else MR_EIO. */
 enum mr_code mr_err_sys(struct mr_err *err, int sys, const char *fmt, ...) MR_PRINTF(3, 4);
-/* Puts "<fmt>: " in front of what err says. */
+/* Puts "<fmt>: " in front of what err says. With err == NULL: MR_EIO, for what it was is not known. */
 enum mr_code mr_err_wrap(struct mr_err *err, const char *fmt, ...) MR_PRINTF(2, 3);
 
 #endif

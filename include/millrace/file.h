@@ -17,7 +17,7 @@ MR_MUST enum mr_code mr_dir_sync(const char *path, struct mr_err *err);         
 MR_MUST enum mr_code mr_dir_make(const char *path, unsigned mode, struct mr_err *err);
 /* All bytes or an error; continues short writes. */
 MR_MUST enum mr_code mr_write_all(int fd, const void *bytes, size_t n, const char *name, struct mr_err *err);
-/* Replaces `path` whole: temporary file beside it, sync, rename, directory sync. */
+/* Replaces `path` whole: temporary file beside it, `<path>.tmp`, sync, rename, directory sync. One writer a path. */
 MR_MUST enum mr_code mr_file_replace(const char *path, struct mr_str bytes, unsigned mode, struct mr_err *err);
 /* Reads a whole small file; *out is malloc'ed, NUL-terminated, the caller's. MR_ETOOBIG above limit. */
 MR_MUST enum mr_code mr_file_read(const char *path, size_t limit, char **out, size_t *n, struct mr_err *err);

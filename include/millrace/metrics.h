@@ -61,7 +61,7 @@ enum mr_metric {
 
 struct mr_metrics;
 struct mr_cell; /* one counter, gauge or histogram */
-struct mr_metrics *mr_metrics_new(void);
+struct mr_metrics *mr_metrics_new(void); /* with build info and start time set */
 void mr_metrics_free(struct mr_metrics *m);
 /* The cell for these label values (as many as the row has labels, in order, NUL-terminated). Never NULL. */
 struct mr_cell *mr_metric_cell(struct mr_metrics *m, enum mr_metric id, const char *const *label_values);
