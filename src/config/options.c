@@ -271,6 +271,8 @@ static bool set_reference(struct mr_fill *fill, const struct mr_option *row, voi
     struct mr_buf hidden;
     mr_buf_init(&hidden, WHY_MAX);
     bool ok = set_text(fill, row, at, (struct mr_str){value, n}, &hidden);
+    if (hidden.p)
+        explicit_bzero(hidden.p, hidden.n); /* it may quote the value */
     mr_buf_free(&hidden);
     mr_config_drop(value, n);
     if (!ok) {
