@@ -19,7 +19,7 @@ from pair import Pair, result, tell  # noqa: E402
 from server import Home, until  # noqa: E402
 
 # No reserve: the file system itself must say ENOSPC.
-SMALL = {"queue": {"segment_size": "1MiB", "disk_reserve": "0B"}, "limits": {"disk_reserve": "0B"}}
+SMALL = {"queue": {"segment_size": "1MiB"}, "limits": {"disk_reserve": "0B"}}
 
 
 def full(what, seed):

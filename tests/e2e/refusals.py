@@ -117,13 +117,11 @@ def test_malformed_requests_get_400():
     head = b"POST /hooks/github HTTP/1.1\r\nHost: x\r\nX-Hub-Signature-256: " + mac + b"\r\n"
     malformed = {
         "no HTTP": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
-        "no version": b"POST /hooks/github\r\n\r\n",
         "a blank before the colon": b"POST /hooks/github HTTP/1.1\r\nHost : x\r\n\r\n",
         "two different lengths": head + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\n" + body,
         "length and chunked": head + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         "a negative length": head + b"Content-Length: -1\r\n\r\n",
         "a length that is no number": head + b"Content-Length: 5x\r\n\r\n",
-        "gzip as transfer coding": head + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
         "chunked not last": head + b"Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
         "a chunk size that is no number": head + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
         "a chunk size that overflows": head + b"Transfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n",
@@ -145,18 +143,25 @@ def test_malformed_requests_get_400():
         case.equal(len(landed(server)), 1, "records")
 
 
-def test_an_http_2_preface_is_refused_cleanly():
-    with running(SMALL) as server, wire.Conn(server.port) as conn:
-        conn.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
-        res = conn.final()
-        case.true(res.status in (400, 405, 505), f"{res}")
+def test_what_has_a_status_of_its_own_in_http_may_get_it_instead_of_400():
+    others = {
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n": (400, 405, 505),
+        b"POST /hooks/github\r\n\r\n": (400, 505),
+        b"POST /hooks/github HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n": (400, 501),
+        b"POST /" + b"x" * 70000 + b" HTTP/1.1\r\nHost: x\r\n\r\n": (414, 431),
+    }
+    with running(SMALL) as server:
+        for data, want in others.items():
+            with wire.Conn(server.port) as conn:
+                conn.send(data)
+                res = conn.final()
+            case.true(res.status in want, f"{data[:60]}: {res}")
 
 
 def test_headers_too_large_or_too_many_get_431():
     with running(SMALL) as server:
         raw(server, wire.request("POST", "/hooks/github", [("X-Large", "x" * 70000)]), "one of 70 kB", 431)
         raw(server, wire.request("POST", "/hooks/github", [(f"X-{n}", "y") for n in range(2000)]), "2000 of them", 431)
-        raw(server, b"POST /" + b"x" * 70000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", "a long request line", 431)
 
 
 def test_a_client_that_goes_away_in_the_middle_leaves_nothing():
@@ -201,7 +206,7 @@ def test_a_full_queue_gets_503_and_takes_events_again_when_it_has_landed():
 
 
 def test_a_disk_below_its_reserve_gets_503_and_an_alert():
-    with running({"github": webhook()}, queue={"disk_reserve": "1TiB"}) as server:
+    with running({"github": webhook()}, limits={"disk_reserve": "1024GiB"}) as server:
         res = refused(deliver(server, "x"), 503)
         case.true(res.header("Retry-After"), "Retry-After")
         until("an alert", lambda: "disk" in server.get("/api/status").text, 10)

@@ -206,6 +206,8 @@ class Server:
             raise AssertionError(f"{e}\n{self.tail()}") from None
 
     def kill9(self):
+        if self.proc is None:
+            return None
         if self.alive():
             os.kill(self.proc.pid, signal.SIGKILL)
         return self.proc.wait()
