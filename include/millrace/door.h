@@ -32,7 +32,20 @@ struct mr_core {              /* what every door and hub may use; borrowed, live
     bool once;
 };
 
-struct mr_check_line { enum { MR_CHECK_OK, MR_CHECK_WARN, MR_CHECK_FAIL } level; const char *stream; /* or NULL */ };
+enum mr_check_level { MR_CHECK_OK, MR_CHECK_WARN, MR_CHECK_FAIL };
+struct mr_check {             /* `millrace check` of one source: try, change nothing */
+    struct mr_loop *loop;
+    const char *name;         /* the source's */
+    const void *options, *hub_options;
+    bool offline;             /* look at the config alone */
+    void (*line)(struct mr_check *check, enum mr_check_level level, const char *stream /* or NULL */, const char *text);
+    void (*done)(struct mr_check *check); /* exactly once, now or later */
+};
+struct mr_captured {          /* a request as a person has kept it */
+    struct mr_str method, target, body;
+    const struct mr_header *headers;
+    size_t headers_count;
+};
 
 struct mr_door {
     const char *name, *doc;                     /* config key; sentence for the reference */
@@ -50,8 +63,16 @@ struct mr_door {
     void (*once)(void *self);
     void (*stop)(void *self);
     void (*close)(void *self);                  /* frees what open made; no I/O; may be NULL */
-    void (*check)(void *self, void (*line)(void *arg, struct mr_check_line l, const char *text), void *arg, void (*done)(void *arg)); /* try, change nothing */
+    void (*check)(struct mr_check *check);
     void (*status)(const void *self, struct mr_buf *json); /* members of a JSON object, each with a leading comma */
+    void (*tick)(void *self);                   /* twice a second while up; may be NULL */
+    void (*keeps)(const void *self, int64_t *window_ms, uint64_t *ids); /* seen event ids that it needs; may be NULL */
+
+    /* For doors that receive, else NULL. Pure.
+     * sign: how a vendor would send `body` now: path, default address and header lines for `millrace send`.
+     * explain: would it be accepted at that time? Appends one JSON object: "verdict", "cause", "reason"; true if accepted. */
+    enum mr_code (*sign)(const void *options, const void *hub_options, struct mr_str body, int64_t now_us, struct mr_buf *url, struct mr_buf *headers, struct mr_err *err);
+    bool (*explain)(const void *options, const void *hub_options, const struct mr_captured *request, int64_t at_us, struct mr_buf *json);
 
     /* The hub; all NULL for a door without one. */
     const struct mr_option *hub_options;        /* rows at the top level of the config: http, queue */

@@ -23,6 +23,7 @@ bool mr_equal_ct(const void *a, const void *b, size_t n); /* constant time */
 /* 128 bits for tables of ids (not secret, collision odds only): the first half of SHA-256. */
 void mr_hash128(const struct mr_str *pieces, size_t count, unsigned char out[16]);
 void mr_cleanse(void *p, size_t n); /* overwrites a secret; not optimised away */
+uint64_t mr_random_u64(void);
 void mr_random(void *out, size_t n); /* getrandom; aborts if the system has none */
 
 void mr_hex_put(struct mr_buf *b, const void *bytes, size_t n);

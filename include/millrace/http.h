@@ -41,8 +41,9 @@ struct mr_http_limits {
 struct mr_http_handler {
     /* Head is complete. `req` is only for mr_http_room() yet. Return 0 to go on with *body_limit set (bytes on the wire; above it 413), or fill *answer and return -1 to refuse at once. */
     int (*on_head)(void *arg, struct mr_http_request *req, const struct mr_http_head *head, size_t *body_limit, struct mr_http_answer *answer);
-    /* The whole request is here: body is contiguous; head and body are borrowed until this returns (also if it
-     * has answered by then): they may lie in a buffer that the next connection reads into. Answer now or later with mr_http_answer(), exactly once. */
+    /* The whole request is here: body is contiguous; head and body are borrowed until this returns (also if it has answered
+     * by then): they may lie in a buffer that the next connection reads into. Answer now or later with mr_http_answer(),
+     * exactly once. */
     void (*on_request)(void *arg, struct mr_http_request *req, const struct mr_http_head *head, struct mr_str body);
     /* Refused before or after on_head by the server itself: cause is a constant ("malformed", "header_size", "timeout_body", "too_many_connections"…). For counters; may be NULL. */
     void (*on_refused)(void *arg, const char *cause, struct mr_str remote);

@@ -189,3 +189,10 @@ void mr_random(void *out, size_t n)
         n -= (size_t)got;
     }
 }
+
+uint64_t mr_random_u64(void)
+{
+    uint64_t v;
+    mr_random(&v, sizeof v);
+    return v;
+}

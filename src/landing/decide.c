@@ -88,7 +88,8 @@ static void close_run(struct mr_job *job) /* Runs on: worker, lane SYNC */
     struct mr_landing *l = MR_OF(job, struct mr_landing, job);
     /* In the order of the table's key: a sorted insert touches each page of the store once. */
     qsort(l->seen, l->decision.seen_count, sizeof *l->seen, seen_order);
-    stage_close(l, &l->err);
+    if (stage_close(l, &l->err) == MR_OK)
+        l->err = (struct mr_err){0};
 }
 
 static const char *outcome_of(enum mr_code code)

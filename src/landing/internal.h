@@ -13,6 +13,7 @@
 #define MR_LANDING_INTERNAL_H
 
 #include "millrace/backoff.h"
+#include "millrace/hash.h"
 #include "millrace/landing.h"
 #include "millrace/store.h"
 #include "millrace/worker.h"

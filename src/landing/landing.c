@@ -146,7 +146,7 @@ enum mr_code mr_landings_new(const struct mr_landings_options *options, struct m
     ls->instance = *options->instance;
     ls->o.instance = &ls->instance;
     ls->sealed_through = mr_store_facts(options->store)->sealed_through;
-    mr_backoff_init(&ls->backoff, 200, 30000);
+    ls->backoff = mr_backoff_of(200, 30000);
     uv_timer_init(&options->loop->uv, &ls->timer);
     uv_timer_init(&options->loop->uv, &ls->retry);
     ls->handles_open = 2;

@@ -88,7 +88,7 @@ static void on_noted(void *arg, const struct mr_err *err)
             publish_add(l);
         }
         if (!ls->closing)
-            uv_timer_start(&ls->retry, on_publish_retry, (uint64_t)mr_backoff_next(&ls->backoff, (uint64_t)mr_mono_us()), 0);
+            uv_timer_start(&ls->retry, on_publish_retry, (uint64_t)mr_backoff_next(&ls->backoff, mr_random_u64()), 0);
         landings_maybe_closed(ls);
         return;
     }
@@ -132,7 +132,7 @@ static void batch_done(struct mr_job *job, bool canceled)
     }
     b->landings = done;
     if (again && !ls->closing)
-        uv_timer_start(&ls->retry, on_publish_retry, (uint64_t)mr_backoff_next(&ls->backoff, (uint64_t)mr_mono_us()), 0);
+        uv_timer_start(&ls->retry, on_publish_retry, (uint64_t)mr_backoff_next(&ls->backoff, mr_random_u64()), 0);
     if (b->numbers_count) {
         mr_store_published(ls->o.store, b->numbers, b->numbers_count, on_noted, ls);
         return;

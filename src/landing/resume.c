@@ -19,7 +19,7 @@ struct resume {
     size_t items_count;
     struct decided_row { int64_t number; char *landing, *source; size_t first, count; bool lost; } *rows;
     size_t rows_count, lost_out;
-    char **keep; /* staged paths that only a lost landing had */
+    bool mark_failed;
     struct mr_err err;
 };
 
@@ -52,9 +52,11 @@ static void sweep_run(struct mr_job *job) /* Runs on: worker, lane SYNC */
     mr_buf_init(&names, 1 << 24);
     if (mr_zone_stages(r->ls->o.zone, &names, &r->err) == MR_OK) {
         mr_buf_putc(&names, 0);
-        for (char *save = NULL, *name = strtok_r(names.p, "\n", &save); name && r->err.code == MR_OK; name = strtok_r(NULL, "\n", &save))
+        enum mr_code code = MR_OK;
+        for (char *save = NULL, *name = strtok_r(names.p, "\n", &save); name && code == MR_OK; name = strtok_r(NULL, "\n", &save))
             if (strcmp(name, r->ls->instance.id) != 0)
-                mr_zone_sweep(r->ls->o.zone, name, NULL, 0, &r->err);
+                code = mr_zone_sweep(r->ls->o.zone, name, NULL, 0, &r->err);
+        r->err.code = code;
     }
     mr_buf_free(&names);
 }
@@ -122,9 +124,12 @@ static void publish_run(struct mr_job *job) /* Runs on: worker, lane SYNC */
     }
     if (r->rows_count == 0)
         return;
-    if (mr_zone_mark_decided(r->ls->o.zone, r->ls->instance.id, r->rows[r->rows_count - 1].number, &r->err) != MR_OK)
+    if (mr_zone_mark_decided(r->ls->o.zone, r->ls->instance.id, r->rows[r->rows_count - 1].number, &r->err) != MR_OK) {
+        r->mark_failed = true;
         return;
-    mr_zone_publish(r->ls->o.zone, r->items, r->items_count, &r->err);
+    }
+    enum mr_code code = mr_zone_publish(r->ls->o.zone, r->items, r->items_count, &r->err);
+    r->err.code = code;
 }
 
 static void publish_done(struct mr_job *job, bool canceled)
@@ -132,7 +137,7 @@ static void publish_done(struct mr_job *job, bool canceled)
     struct resume *r = MR_OF(job, struct resume, job);
     if (canceled)
         mr_err_set(&r->err, MR_ECANCELED, "resume: stopping");
-    if (r->err.code != MR_OK && r->err.code != MR_ENOENT) {
+    if (r->mark_failed || (r->err.code != MR_OK && r->err.code != MR_ENOENT)) {
         mr_err_wrap(&r->err, "publish what was decided before");
         resume_end(r);
         return;

@@ -34,13 +34,16 @@ static void sealed_run(struct mr_job *job) /* Runs on: worker */
     struct sealed_day *d = MR_OF(job, struct sealed_day, job);
     char day[11];
     mr_day_text(d->day, day);
-    for (size_t i = 0; i < d->count && d->err.code == MR_OK; i++) {
+    enum mr_code code = MR_OK;
+    for (size_t i = 0; i < d->count && code == MR_OK; i++) {
         struct sealed_count *c = &d->counts[i];
         char json[256];
         int n = snprintf(json, sizeof json, "{\"ingest_date\":\"%s\",\"files\":%lld,\"rows\":%lld,\"bytes\":%lld}\n", day, (long long)c->files,
                          (long long)c->rows, (long long)c->bytes);
-        mr_zone_write_sealed(d->ls->o.zone, mr_str_c(c->source), mr_str_c(c->stream), d->day, (struct mr_str){json, (size_t)n}, &d->err);
+        code = mr_zone_write_sealed(d->ls->o.zone, mr_str_c(c->source), mr_str_c(c->stream), d->day, (struct mr_str){json, (size_t)n},
+                                    &d->err);
     }
+    d->err.code = code;
 }
 
 static void sealed_done(struct mr_job *job, bool canceled)

@@ -116,14 +116,13 @@ static void on_horizon(void *arg, uint64_t horizon)
 static void on_queue(void *arg, const struct mr_err *err, struct mr_queue *queue)
 {
     struct hub *h = arg;
-    if (err->code != MR_OK) {
+    if (!queue) {
         started(h, err);
         return;
     }
     h->queue = queue;
     struct mr_err started_err = {0};
-    if (lander_start(h->lander, &started_err) != MR_OK)
-        mr_err_wrap(&started_err, "queue");
+    started_err.code = lander_start(h->lander, &started_err);
     started(h, &started_err);
 }
 
@@ -184,7 +183,7 @@ void mr_webhook_hub_start(void *hub, void (*cb)(void *arg, const struct mr_err *
     h->cb_arg = arg;
     queue_dir(h, dir);
     enum mr_code code = mr_queue_identify(dir, h->queue_id, &has_records, &err);
-    if (code != MR_OK) {
+    if (code != MR_OK && code != MR_ENOENT) { /* ENOENT: there was none, now there is */
         started(h, &err);
         return;
     }

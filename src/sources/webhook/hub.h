@@ -90,8 +90,17 @@ void hub_remove_route(struct hub *h, struct webhook *w);
 /* receive.c */
 extern const struct mr_http_handler receive_handler; /* arg: struct hub */
 /* The public URL that the vendor signed: configured, with the request's own query. */
-void webhook_url(const struct webhook *w, const struct mr_http_head *head, struct mr_buf *out);
+void webhook_url(const struct webhook_options *o, const struct mr_http_head *head, struct mr_buf *out);
+bool webhook_allows(const struct webhook_options *o, struct mr_str method);
+enum coding { CODING_NONE, CODING_GZIP, CODING_OTHER };
+enum coding webhook_coding(const struct mr_http_head *head);
 void receive_look(struct webhook *w); /* once in a while: closes the burst alert */
+
+/* explain.c: what cli asks, without a server */
+void webhook_check(struct mr_check *check);
+enum mr_code webhook_sign(const void *options, const void *hub_options, struct mr_str body, int64_t now_us, struct mr_buf *url,
+                          struct mr_buf *headers, struct mr_err *err);
+bool webhook_explain(const void *options, const void *hub_options, const struct mr_captured *request, int64_t at_us, struct mr_buf *json);
 
 /* land.c */
 struct lander;

@@ -125,7 +125,7 @@ static struct feed *feed_new(struct lander *l, struct mr_str key)
     f->source = (struct mr_str){f->key, slash ? (size_t)(slash - f->key) : key.n};
     f->stream = slash ? mr_str_c(slash + 1) : f->source;
     f->flights_end = &f->flights;
-    mr_backoff_init(&f->backoff, 200, 30000);
+    f->backoff = mr_backoff_of(200, 30000);
     char name[512];
     snprintf(name, sizeof name, "%.*s", (int)f->source.n, f->source.p);
     f->duplicates = mr_metric(l->hub->core->loop->metrics, MR_M_WEBHOOK_DUPLICATES, name);
@@ -171,7 +171,7 @@ static void on_position(void *arg, const struct mr_err *err, const struct mr_pos
     struct lander *l = f->lander;
     f->reading = false;
     if (err->code != MR_OK) {
-        f->retry_at_ms = mr_loop_now_ms(l->hub->core->loop) + (uint64_t)mr_backoff_next(&f->backoff, (uint64_t)mr_mono_us());
+        f->retry_at_ms = mr_loop_now_ms(l->hub->core->loop) + (uint64_t)mr_backoff_next(&f->backoff, mr_random_u64());
         mr_log_warn(l->hub->core->loop->log, f->key, "position_unread", MR_S("why", err->msg));
         pump(l);
         return;
@@ -207,7 +207,7 @@ static void feed_fail(struct feed *f, const struct mr_err *err)
     if (!f->failing)
         mr_log_warn(loop->log, f->key, "landing_again", MR_S("why", err->msg[0] ? err->msg : mr_code_text(err->code)));
     f->failing = true;
-    f->retry_at_ms = mr_loop_now_ms(loop) + (retry ? (uint64_t)mr_backoff_next(&f->backoff, (uint64_t)mr_mono_us()) : 0);
+    f->retry_at_ms = mr_loop_now_ms(loop) + (retry ? (uint64_t)mr_backoff_next(&f->backoff, mr_random_u64()) : 0);
     if (retry && l->once && l->drain_err.code == MR_OK)
         l->drain_err = *err;
     if (f->open && !l->running) {

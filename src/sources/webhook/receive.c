@@ -86,10 +86,10 @@ void receive_look(struct webhook *w)
 
 /* ---- the head: what can be refused before the body is read -------------------------------------------------------------- */
 
-static bool allows(const struct webhook *w, struct mr_str method)
+bool webhook_allows(const struct webhook_options *o, struct mr_str method)
 {
-    for (size_t i = 0; i < w->o->methods.count; i++)
-        if (mr_str_eq(mr_str_c(w->o->methods.items[i]), method))
+    for (size_t i = 0; i < o->methods.count; i++)
+        if (mr_str_eq(mr_str_c(o->methods.items[i]), method))
             return true;
     return false;
 }
@@ -99,8 +99,7 @@ static bool is(struct mr_str a, const char *lower)
     return a.n == strlen(lower) && strncasecmp(a.p, lower, a.n) == 0;
 }
 
-enum coding { CODING_NONE, CODING_GZIP, CODING_OTHER };
-static enum coding coding_of(const struct mr_http_head *head)
+enum coding webhook_coding(const struct mr_http_head *head)
 {
     struct mr_str value;
     size_t count = mr_http_header(head, MR_STR("content-encoding"), &value);
@@ -119,13 +118,13 @@ static int on_head(void *arg, struct mr_http_request *req, const struct mr_http_
         fill(answer, 404, MR_STR("{\"error\":\"no such route\"}\n"));
         return -1;
     }
-    if (!allows(w, head->method)) {
+    if (!webhook_allows(w->o, head->method)) {
         say_refused(w, MR_CAUSE_METHOD, "method not allowed", head->remote);
         fill(answer, 405, MR_STR("{\"error\":\"method not allowed\"}\n"));
         answer->extra = mr_str_c(w->allow);
         return -1;
     }
-    if (coding_of(head) == CODING_OTHER) {
+    if (webhook_coding(head) == CODING_OTHER) {
         say_refused(w, MR_CAUSE_CODING, "content coding other than gzip", head->remote);
         fill(answer, 415, MR_STR("{\"error\":\"content coding not supported; send gzip or none\"}\n"));
         return -1;
@@ -231,7 +230,7 @@ static void append(struct webhook *w, struct mr_http_request *req, struct mr_str
 static bool decode(struct webhook *w, struct mr_http_request *req, const struct mr_http_head *head, struct mr_str *body)
 {
     struct hub *h = w->hub;
-    if (coding_of(head) != CODING_GZIP)
+    if (webhook_coding(head) != CODING_GZIP)
         return true;
     struct mr_err err;
     size_t limit = (size_t)(w->o->body_limit ? w->o->body_limit : h->o->http.body_limit);
@@ -269,12 +268,12 @@ static void refuse_verdict(struct webhook *w, struct mr_http_request *req, const
     }
 }
 
-void webhook_url(const struct webhook *w, const struct mr_http_head *head, struct mr_buf *out)
+void webhook_url(const struct webhook_options *o, const struct mr_http_head *head, struct mr_buf *out)
 {
     mr_buf_clear(out);
-    if (!w->o->public_url)
+    if (!o->public_url)
         return;
-    mr_buf_puts(out, w->o->public_url);
+    mr_buf_puts(out, o->public_url);
     if (head->query.n) {
         mr_buf_putc(out, '?');
         mr_buf_put(out, head->query.p, head->query.n);
@@ -291,7 +290,7 @@ static void on_request(void *arg, struct mr_http_request *req, const struct mr_h
     }
     struct mr_signed_request signed_request = {.head = head, .body = body};
     if (mr_verifier_needs_url(w->verifier)) {
-        webhook_url(w, head, &h->url);
+        webhook_url(w->o, head, &h->url);
         signed_request.url = mr_buf_str(&h->url);
     }
     struct mr_verified verified;

@@ -180,21 +180,6 @@ static void stop(void *self)
     mr_source_down(w->src);
 }
 
-static void check(void *self, void (*line)(void *arg, struct mr_check_line l, const char *text), void *arg, void (*done)(void *arg))
-{
-    struct webhook *w = self;
-    char text[512];
-    const struct mr_scheme *s = mr_verifier_scheme(w->verifier);
-    if (s->none)
-        line(arg, (struct mr_check_line){.level = MR_CHECK_WARN}, "verify is none: anything that reaches the route lands");
-    snprintf(text, sizeof text, "route %s, scheme %s, %zu secret%s, stream %s", w->o->path, s->name, w->o->verify.secrets.count,
-             w->o->verify.secrets.count == 1 ? "" : "s", w->stream);
-    line(arg, (struct mr_check_line){.level = MR_CHECK_OK}, text);
-    if (!w->o->dedup_given)
-        line(arg, (struct mr_check_line){.level = MR_CHECK_OK}, "no dedup: a vendor's repeat lands again");
-    done(arg);
-}
-
 static void status(const void *self, struct mr_buf *json)
 {
     const struct webhook *w = self;
@@ -205,6 +190,20 @@ static void status(const void *self, struct mr_buf *json)
     for (int c = 1; c < MR_CAUSES; c++)
         refused += mr_cell_value(w->refused[c]);
     mr_buf_printf(json, ",\"refused\":%.0f", refused);
+}
+
+static void tick(void *self)
+{
+    receive_look(self);
+}
+
+static void keeps(const void *self, int64_t *window_ms, uint64_t *ids)
+{
+    const struct webhook *w = self;
+    if (!w->o->dedup_given)
+        return;
+    *window_ms = w->o->dedup.window_ms;
+    *ids = (uint64_t)w->o->dedup.max_ids;
 }
 
 extern const struct mr_door mr_door_webhook;
@@ -224,8 +223,12 @@ const struct mr_door mr_door_webhook = {
     .once = once,
     .stop = stop,
     .close = close_,
-    .check = check,
+    .check = webhook_check,
+    .sign = webhook_sign,
+    .explain = webhook_explain,
     .status = status,
+    .tick = tick,
+    .keeps = keeps,
     .hub_options = hub_rows,
     .hub_options_size = sizeof(struct hub_options),
     .hub_size = sizeof(struct hub),
