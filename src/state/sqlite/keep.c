@@ -21,8 +21,10 @@ static int64_t delete_landings(struct mr_db *db, int64_t before)
     if (mr_db_exec(db, doomed) != MR_OK || mr_db_exec(db, "DELETE FROM temp.doomed") != MR_OK)
         return 0;
     int64_t n = delete_slice(db,
-                             "INSERT INTO temp.doomed SELECT number FROM main.landings l WHERE decided < ? AND state = 'published'"
-                             " AND number < (SELECT max(number) FROM main.landings n WHERE n.source = l.source) ORDER BY number LIMIT ?",
+                             "INSERT INTO temp.doomed SELECT number FROM main.landings l WHERE decided < ?1 AND state = 'published'"
+                             " AND number < (SELECT max(number) FROM main.landings n WHERE n.source = l.source)"
+                             /* numbers follow the clock: nothing is looked at behind the first young one */
+                             " AND number < ifnull((SELECT number FROM main.landings WHERE decided >= ?1 ORDER BY number LIMIT 1), 9e18) ORDER BY number LIMIT ?2",
                              before);
     if (n == 0 || mr_sql_run(db, "DELETE FROM main.files WHERE landing IN (SELECT number FROM temp.doomed)", "") != MR_OK)
         return 0;
@@ -74,8 +76,9 @@ static int64_t slice(struct mr_db *db, struct mr_call *call)
     case LANDINGS: return delete_landings(db, before);
     case RUNS:
         return delete_slice(db,
-                            "DELETE FROM runs WHERE id IN (SELECT id FROM runs r WHERE ended < ?"
-                            " AND id < (SELECT max(id) FROM runs n WHERE n.source = r.source AND n.stream = r.stream) ORDER BY id LIMIT ?)",
+                            "DELETE FROM runs WHERE id IN (SELECT id FROM runs r WHERE ended < ?1"
+                            " AND id < (SELECT max(id) FROM runs n WHERE n.source = r.source AND n.stream = r.stream)"
+                            " AND id < ifnull((SELECT id FROM runs WHERE ended >= ?1 ORDER BY id LIMIT 1), 9e18) ORDER BY id LIMIT ?2)",
                             before);
     case ALERTS:
         return delete_slice(db, "DELETE FROM alerts WHERE (name, source, stream, opened) IN (SELECT name, source, stream, opened FROM alerts WHERE closed < ? LIMIT ?)",

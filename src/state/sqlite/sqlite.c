@@ -6,7 +6,7 @@
  * after the callbacks, never inside a commit.
  *
  * Ways to fail:
- *   a call loses or fails        its savepoint is rolled back; its neighbours do not notice
+ *   a call loses or fails        its savepoint is rolled back; its neighbours do not notice (a call alone needs no savepoint)
  *   before the commit            the transaction is rolled back: every call in it failed, and that is certain
  *   the commit says "no room"    its last frame never was whole on disk: not committed, certain
  *   the commit fails otherwise   nobody knows: its frames may be whole in the log, and a restart would find them. The calls are
@@ -26,7 +26,7 @@
 
 enum {
     GROUP_CALLS = 256,        /* in one commit */
-    GROUP_IDS = 1000000,      /* seen ids in one commit: some seconds at most */
+    GROUP_IDS = 2000,         /* seen ids in a shared commit: a savepoint keeps each page that they touch in memory; more have a commit alone */
     CHECKPOINT_PAGES = 1000,  /* of log, when nobody waits */
     CHECKPOINT_FORCED = 16000, /* 64 MiB: even when somebody does */
     DOUBT_RETRY_MS = 500,
@@ -89,7 +89,7 @@ struct mr_sqlite {
     /* the job's while it is out */
     struct mr_db db;
     struct calls todo, finished, doubt, again, apart; /* doubt: a group whose commit failed; apart: backups, for another lane */
-    struct mr_err doubt_err, commit_err;              /* commit_err: MR_OK if the last commit of this job worked */
+    struct mr_err commit_err;                         /* what last was wrong with the store itself in this job; MR_OK: nothing */
     bool committed, close_now;
     struct mr_cell *commits, *commit_seconds;
 };
@@ -129,6 +129,16 @@ static void exec(struct mr_db *db, const char *text) /* where a failure changes 
     sqlite3_exec(db->h, text, NULL, NULL, NULL);
 }
 
+static void run_alone(struct mr_db *db, struct mr_call *call)
+{
+    struct mr_err *group_err = db->err;
+    db->err = &call->err;
+    runners[call->kind](db, call);
+    db->err = group_err;
+    if (call->err.code != MR_OK)
+        *group_err = call->err;
+}
+
 /* false: the whole transaction is gone, not only this call */
 static bool run_in_savepoint(struct mr_db *db, struct mr_call *call)
 {
@@ -153,19 +163,19 @@ static enum mr_code point(struct mr_db *db, bool decides, int sys, const char *w
     return decides && sys ? mr_err_sys(db->err, sys, "state store %s: %s", db->path, what) : MR_OK;
 }
 
-/* Takes the calls of one transaction from todo: neighbours that write, bounded. */
+/* Takes the calls of one transaction from todo: neighbours that write, bounded. true: one of them decides. */
 static bool take_group(struct mr_sqlite *s, struct calls *group)
 {
     size_t calls = 0, ids = 0;
     bool decides = false;
-    while (s->todo.first && mr_call_mode(s->todo.first->kind) == MR_CALL_WRITE && calls < GROUP_CALLS && ids < GROUP_IDS) {
-        struct mr_call *call = calls_take(&s->todo);
-        if (call->kind == MR_CALL_DECIDE) {
-            decides = true;
-            ids += call->decision->seen_count;
-        }
+    while (s->todo.first && mr_call_mode(s->todo.first->kind) == MR_CALL_WRITE && calls < GROUP_CALLS) {
+        bool decide = s->todo.first->kind == MR_CALL_DECIDE;
+        ids += decide ? s->todo.first->decision->seen_count : 0;
+        if (ids > GROUP_IDS && calls > 0)
+            break;
+        decides |= decide;
         calls++;
-        calls_put(group, call);
+        calls_put(group, calls_take(&s->todo));
     }
     return decides;
 }
@@ -183,9 +193,13 @@ static enum mr_code fill(struct mr_db *db, struct calls *group, bool decides)
 {
     if (point(db, decides, decides ? MR_POINT(decide_begin) : 0, "begin") != MR_OK || mr_db_exec(db, "BEGIN IMMEDIATE") != MR_OK)
         return mr_db_code(db);
-    for (struct mr_call *call = group->first; call; call = call->next)
+    if (!group->first->next)
+        run_alone(db, group->first);
+    for (struct mr_call *call = group->first; group->first->next && call; call = call->next)
         if (!run_in_savepoint(db, call))
-            return mr_db_code(db);
+            break;
+    if (mr_db_code(db) != MR_OK)
+        return mr_db_code(db);
     return point(db, decides, decides ? MR_POINT(decide_commit) : 0, "commit");
 }
 
@@ -210,13 +224,11 @@ static bool commit(struct mr_sqlite *s, bool decides)
 }
 
 /* Of the store itself, as against a call that lost: a person should hear of it. */
-static void note_trouble(struct mr_sqlite *s, const struct calls *group)
+static void note_trouble(struct mr_sqlite *s, const struct mr_call *call)
 {
-    for (const struct mr_call *call = group->first; call; call = call->next) {
-        enum mr_class class = mr_code_class(call->err.code);
-        if (class == MR_CLASS_RETRY || call->err.code == MR_ECORRUPT || call->err.code == MR_EPERM)
-            s->commit_err = call->err;
-    }
+    enum mr_code code = call->err.code;
+    if (mr_code_class(code) == MR_CLASS_RETRY || code == MR_ECORRUPT || code == MR_EPERM)
+        s->commit_err = call->err;
 }
 
 static void run_group(struct mr_sqlite *s)
@@ -232,13 +244,9 @@ static void run_group(struct mr_sqlite *s)
             exec(&s->db, "ROLLBACK");
         fail_all(&group, &err);
     }
-    note_trouble(s, &group);
-    if (certain) {
-        calls_join(&s->finished, &group);
-    } else {
-        s->doubt_err = err;
-        calls_join(&s->doubt, &group);
-    }
+    for (const struct mr_call *call = group.first; call; call = call->next)
+        note_trouble(s, call);
+    calls_join(certain ? &s->finished : &s->doubt, &group);
 }
 
 /* -- on the worker: a commit in doubt ----------------------------------------------------------------------------------------------- */
@@ -302,6 +310,7 @@ static void run_one(struct mr_sqlite *s, struct mr_call *call)
     }
     if (call->kind != MR_CALL_KEEP)
         runners[call->kind](&s->db, call);
+    note_trouble(s, call);
     calls_put(&s->finished, call);
 }
 

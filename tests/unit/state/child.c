@@ -3,8 +3,11 @@
 
 #include "unit/state/fixture.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -26,6 +29,54 @@ static enum mr_code decide_step(struct fix *f, int64_t expected)
     return fix_decide(f, &s.d);
 }
 
+/* -- a disk that fails at the commit: no file may grow, or hold a byte at all ------------------------------------------------- */
+
+struct healer {
+    uv_timer_t timer;
+    struct fix *fix;
+    bool healed, alerted;
+};
+
+static void limit_files(rlim_t bytes)
+{
+    struct rlimit limit;
+    getrlimit(RLIMIT_FSIZE, &limit);
+    limit.rlim_cur = bytes;
+    if (setrlimit(RLIMIT_FSIZE, &limit) != 0)
+        exit(1);
+}
+
+static void heal(uv_timer_t *timer)
+{
+    struct healer *h = MR_OF(timer, struct healer, timer);
+    h->healed = true;
+    h->alerted = mr_alerts_open_count(h->fix->loop.alerts) == 1;
+    limit_files(RLIM_INFINITY);
+    uv_close((uv_handle_t *)timer, NULL);
+}
+
+static enum mr_code broken_disk(struct fix *f, const char *url, bool nothing_works)
+{
+    struct healer h = {.fix = f};
+    struct stat st;
+    char log[256];
+    signal(SIGXFSZ, SIG_IGN); /* then a write beyond the limit fails with EFBIG, which is not "no room" */
+    snprintf(log, sizeof log, "%s-wal", url + strlen("sqlite:"));
+    if (decide_step(f, 0) != MR_OK || stat(log, &st) != 0)
+        return MR_ECORRUPT;
+    limit_files(nothing_works ? 0 : (rlim_t)st.st_size);
+    uv_timer_init(&f->loop.uv, &h.timer);
+    uv_timer_start(&h.timer, heal, 1200, 0);
+    if (decide_step(f, 1) != MR_EIO || h.healed != nothing_works)
+        return MR_ECORRUPT; /* with nothing to write to nobody could know, so nobody may be told */
+    while (!h.healed)
+        uv_run(&f->loop.uv, UV_RUN_ONCE);
+    if (!h.alerted)
+        return MR_ECORRUPT;
+    enum mr_code code = decide_step(f, 1);
+    return mr_alerts_open_count(f->loop.alerts) == 0 ? code : MR_ECORRUPT;
+}
+
 static enum mr_code chain(struct fix *f, bool again)
 {
     enum mr_code code = decide_step(f, 0);
@@ -44,9 +95,8 @@ static enum mr_code chain(struct fix *f, bool again)
 
 int child_main(const char *what, const char *url)
 {
-    struct fix *f = fix_new();
+    struct fix *f = fix_new(url);
     enum mr_code code = MR_EIO;
-    snprintf(f->url, sizeof f->url, "%s", url);
     bool set = strcmp(what, "set") == 0;
     if (fix_open(f, !set) != MR_OK || (!set && fix_begin(f) != MR_OK))
         return 1;
@@ -54,6 +104,8 @@ int child_main(const char *what, const char *url)
         code = WAIT_DONE(f, mr_store_position_set(f->store, MR_STR("s"), MR_STR("t"), MR_STR("p"), MR_STR("{\"at\":77}"), fix_on_done, f));
     else if (strcmp(what, "stale") == 0)
         code = decide_step(f, 0) == MR_OK ? decide_step(f, 0) : MR_EIO;
+    else if (strcmp(what, "broken") == 0 || strcmp(what, "dead") == 0)
+        code = broken_disk(f, url, strcmp(what, "dead") == 0);
     else
         code = chain(f, strcmp(what, "again") == 0);
     fix_free(f);

@@ -6,6 +6,8 @@
  *   chain   opens (or makes) the store and decides p 0 -> 1 and then p 1 -> 2, each with a file, a row and an id
  *   again   the same, but a decision that failed for lack of the disk is tried again until it works
  *   stale   decides p with a version that is over
+ *   broken  the second decision's commit fails, as on a broken disk; then it is decided again
+ *   dead    the same, and for a second nothing can be written at all
  *   set     opens what is there and sets p, as a person does
  * Returns the exit code: 10 + mr_code of the last decision, or 1 if anything else went wrong. */
 int child_main(const char *what, const char *url);

@@ -706,9 +706,10 @@ static void keep_drops_days_of_ids_by_age_and_by_number(void **state)
     decide_ids(f, "again", &old, 1, MR_OK);
 }
 
-int contract_run(void)
+int contract_run(const char *url)
 {
-#define T(name) cmocka_unit_test_setup_teardown(name, fix_setup_open, fix_teardown)
+    char *state = strdup(url);
+#define T(name) cmocka_unit_test_prestate_setup_teardown(name, fix_setup_open, fix_teardown, state)
     const struct CMUnitTest contract[] = {
         T(a_new_store_has_an_id_and_has_decided_nothing),
         T(a_decision_moves_positions_and_outlives_a_reopen),
@@ -739,5 +740,7 @@ int contract_run(void)
         T(keep_lets_decisions_pass_between_its_slices),
         T(keep_drops_days_of_ids_by_age_and_by_number),
     };
-    return cmocka_run_group_tests(contract, NULL, NULL);
+    int failures = cmocka_run_group_tests(contract, NULL, NULL);
+    free(state);
+    return failures;
 }

@@ -18,14 +18,15 @@ static int remove_one(const char *path, const struct stat *st, int flag, struct 
     return remove(path);
 }
 
-struct fix *fix_new(void)
+struct fix *fix_new(const char *url)
 {
     struct mr_err err = {.code = MR_OK};
     struct fix *f = calloc(1, sizeof *f);
     assert_non_null(f);
     snprintf(f->dir, sizeof f->dir, "/tmp/mr-state-XXXXXX");
     assert_non_null(mkdtemp(f->dir));
-    snprintf(f->url, sizeof f->url, "sqlite:%s/state.db", f->dir);
+    const char *at = strchr(url, '@');
+    snprintf(f->url, sizeof f->url, "%.*s%s%s", at ? (int)(at - url) : (int)strlen(url), url, at ? f->dir : "", at ? at + 1 : "");
     assert_int_equal(mr_loop_init(&f->loop, &(struct mr_loop_options){.memory_limit = 1 << 20}, &err), MR_OK);
     return f;
 }
@@ -40,7 +41,7 @@ void fix_free(struct fix *f)
 
 int fix_setup(void **state)
 {
-    *state = fix_new();
+    *state = fix_new(*state ? *state : "sqlite:@/state.db");
     return 0;
 }
 
@@ -52,8 +53,8 @@ int fix_teardown(void **state)
 
 int fix_setup_open(void **state)
 {
-    struct fix *f = fix_new();
-    *state = f;
+    fix_setup(state);
+    struct fix *f = *state;
     assert_int_equal(fix_open(f, true), MR_OK);
     assert_int_equal(fix_begin(f), MR_OK);
     return 0;

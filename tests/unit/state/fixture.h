@@ -29,12 +29,12 @@ struct fix {
     unsigned char seen[4096];
 };
 
-/* cmocka's */
+/* cmocka's; *state is the URL at first (`@`: the folder), or NULL for an SQLite file */
 int fix_setup(void **state);    /* loop and an empty folder */
 int fix_teardown(void **state); /* closes the store, the loop, and deletes the folder */
 int fix_setup_open(void **state); /* the same with a new store and an instance */
 
-struct fix *fix_new(void);
+struct fix *fix_new(const char *url);
 void fix_free(struct fix *f);
 void fix_run_until(struct fix *f, unsigned answers); /* f->answers has reached it */
 enum mr_code fix_open(struct fix *f, bool create);

@@ -9,6 +9,6 @@ int main(int argc, char **argv)
 {
     if (argc == 3)
         return child_main(argv[1], argv[2]);
-    int failures = contract_run();
+    int failures = contract_run("sqlite:@/state.db");
     return failures + sqlite_run();
 }

@@ -258,6 +258,20 @@ static void a_failed_decision_says_the_truth_and_the_store_goes_on(void **state)
     }
 }
 
+static void a_commit_that_failed_is_found_out_before_anybody_is_told(void **state)
+{
+    struct fix *f = *state;
+    static const char *const cases[] = {"broken", "dead"};
+    for (size_t i = 0; i < MR_COUNT(cases); i++) {
+        snprintf(f->url, sizeof f->url, "sqlite:%s/%zu.db", f->dir, i);
+        int status = child_run(cases[i], f->url, NULL);
+        assert_true(WIFEXITED(status));
+        assert_int_equal(WEXITSTATUS(status), 10 + (int)MR_OK);
+        assert_whole(f, 2);
+        assert_int_equal(user_int(path_of(f), "SELECT count(*) FROM meta WHERE key = 'commit_in_doubt'"), 1);
+    }
+}
+
 static void without_compare_and_swap_a_stale_decision_gets_in(void **state)
 {
     struct fix *f = *state;
@@ -454,6 +468,7 @@ int sqlite_run(void)
         BARE(migrations_go_forward_in_one_transaction_or_not_at_all),
         BARE(a_killed_decision_is_there_whole_or_not_at_all),
         BARE(a_failed_decision_says_the_truth_and_the_store_goes_on),
+        BARE(a_commit_that_failed_is_found_out_before_anybody_is_told),
         BARE(without_compare_and_swap_a_stale_decision_gets_in),
         BARE(a_full_disk_refuses_and_heals_by_itself),
         OPEN(a_command_beside_the_server_fences_it),
