@@ -5,19 +5,38 @@
 #include <stdio.h>
 
 /* Ready-made: formatting a status line for each answer costs more than parsing a small request. */
-#define STATUS_LINES(X)                                                                                                      \
-    X(200, "OK") X(201, "Created") X(202, "Accepted") X(204, "No Content") X(304, "Not Modified") X(400, "Bad Request")      \
-    X(401, "Unauthorized") X(403, "Forbidden") X(404, "Not Found") X(405, "Method Not Allowed") X(408, "Request Timeout")    \
-    X(409, "Conflict") X(411, "Length Required") X(413, "Content Too Large") X(414, "URI Too Long")                          \
-    X(415, "Unsupported Media Type") X(417, "Expectation Failed") X(422, "Unprocessable Content")                            \
-    X(429, "Too Many Requests") X(431, "Request Header Fields Too Large") X(500, "Internal Server Error")                    \
-    X(501, "Not Implemented") X(502, "Bad Gateway") X(503, "Service Unavailable") X(505, "HTTP Version Not Supported")
+#define STATUS_LINES(X)                                                                                                \
+    X(200, "OK")                                                                                                       \
+    X(201, "Created")                                                                                                  \
+    X(202, "Accepted")                                                                                                 \
+    X(204, "No Content")                                                                                               \
+    X(304, "Not Modified")                                                                                             \
+    X(400, "Bad Request")                                                                                              \
+    X(401, "Unauthorized")                                                                                             \
+    X(403, "Forbidden")                                                                                                \
+    X(404, "Not Found")                                                                                                \
+    X(405, "Method Not Allowed")                                                                                       \
+    X(408, "Request Timeout")                                                                                          \
+    X(409, "Conflict")                                                                                                 \
+    X(411, "Length Required")                                                                                          \
+    X(413, "Content Too Large")                                                                                        \
+    X(414, "URI Too Long")                                                                                             \
+    X(415, "Unsupported Media Type")                                                                                   \
+    X(417, "Expectation Failed")                                                                                       \
+    X(422, "Unprocessable Content")                                                                                    \
+    X(429, "Too Many Requests")                                                                                        \
+    X(431, "Request Header Fields Too Large")                                                                          \
+    X(500, "Internal Server Error")                                                                                    \
+    X(501, "Not Implemented")                                                                                          \
+    X(502, "Bad Gateway")                                                                                              \
+    X(503, "Service Unavailable")                                                                                      \
+    X(505, "HTTP Version Not Supported")
 
 static struct mr_str status_line(int status)
 {
     switch (status) {
-#define STATUS_CASE(code, text)                                                                                              \
-    case code:                                                                                                               \
+#define STATUS_CASE(code, text)                                                                                        \
+    case code:                                                                                                         \
         return MR_STR("HTTP/1.1 " #code " " text "\r\n");
         STATUS_LINES(STATUS_CASE)
 #undef STATUS_CASE
@@ -31,7 +50,8 @@ static const struct {
     int status;
     struct mr_str body;
 } causes[] = {
-#define CAUSE_ROW(id, name, status, text) {name, status, {"{\"error\":\"" text "\"}\n", sizeof "{\"error\":\"" text "\"}\n" - 1}},
+#define CAUSE_ROW(id, name, status, text)                                                                              \
+    {name, status, {"{\"error\":\"" text "\"}\n", sizeof "{\"error\":\"" text "\"}\n" - 1}},
     MR_HTTP_CAUSES(CAUSE_ROW)
 #undef CAUSE_ROW
 };

@@ -1,12 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* net/http_conn.c - one connection: from bytes read to requests handed over to answers sent.
  *
- * Happy path: on_read() gives what came to run(), which feeds the parser, asks on_head(), hands the whole request over and
- *   leaves; mr_http_answer() writes at once with uv_try_write() and the connection is idle again. No memory is taken.
- * Ways to fail: the request is refused (answer, shut down our side, read on for a while so that no reset overtakes the answer);
- *   the socket takes only a part of the answer (the rest goes to uv_write(), nothing more is parsed until it is gone); the share
- *   refuses memory (http_limits.c); the peer goes away (the request stays the handler's until it answers, into the void).
- * On close: uv_close(); all that the connection holds is let go in on_closed(), since a handler may just be reading it. */
+ * Happy path: on_read() gives what came to run(), which feeds the parser, asks on_head(), hands the whole request over
+ *   and leaves; mr_http_answer() writes at once with uv_try_write(), and the connection is idle again. No memory is
+ *   taken.
+ *
+ * Ways to fail: the request is refused (answer, shut down our side, read on for a while so that no reset overtakes the
+ *   answer); the socket takes only a part of the answer (the rest goes to uv_write(), nothing more is parsed until it
+ *   is gone); the share refuses memory (http_limits.c); the peer goes away (the request stays the handler's until it
+ *   answers, into the void).
+ *
+ * On close: uv_close(); all that the connection holds is let go in on_closed(), since a handler may just be reading it.
+ */
 #include "net/http_inside.h"
 
 #include <assert.h>
@@ -83,8 +88,8 @@ static void own_to_front(struct mr_conn *c)
     c->own_at = 0;
 }
 
-/* How large a buffer for the n bytes that are here: whole for a body that is nearly here, else doubling, so that a sender who only
- * declares much gets little. */
+/* How large a buffer for the n bytes that are here: whole for a body that is nearly here, else doubling, so that a
+ * sender who only declares much gets little. */
 static size_t own_wanted(const struct mr_conn *c, size_t n)
 {
     size_t need = mr_parse_need(&c->parse, &c->server->limits);
@@ -94,8 +99,9 @@ static size_t own_wanted(const struct mr_conn *c, size_t n)
     return need > n && need < twice ? need : twice;
 }
 
-/* Puts away what came behind the request that is out. If the share refuses it is dropped and the answer will say "close": the
- * peer knows then that it was not read. (Waiting for room would stop all others for one who runs ahead.) */
+/* Puts away what came behind the request that is out. If the share refuses it is dropped and the answer will say
+ * "close": the peer knows then that it was not read. (Waiting for room would stop all others for one who runs ahead.)
+ */
 static void own_put_ahead(struct mr_conn *c, const char *from, size_t n)
 {
     if (c->state == MR_CONN_SENDING && c->close_after)
@@ -168,8 +174,8 @@ static void set_reading(struct mr_conn *c, bool on)
         uv_read_stop((uv_stream_t *)&c->tcp);
 }
 
-/* While a request is out the socket stays watched, to see the peer go, until it sends more: that is kept, then it waits. Stopping
- * and starting around each request would cost two system calls each. */
+/* While a request is out the socket stays watched, to see the peer go, until it sends more: that is kept, then it
+ * waits. Stopping and starting around each request would cost two system calls each. */
 static void read_or_not(struct mr_conn *c)
 {
     bool on = !c->eof && (is_one_of(c, PARSING) || (is_one_of(c, ANSWER_DUE) && c->own_n == 0 && !c->deaf));
@@ -273,7 +279,8 @@ static void send_answer(struct mr_conn *c, const struct mr_http_answer *a)
 
 /* ---- after an answer ---- */
 
-/* All is said. The peer may still be sending what we refused: closing now would reset the connection under the answer. */
+/* All is said. The peer may still be sending what we refused: closing now would reset the connection under the answer.
+ */
 static void conn_linger(struct mr_conn *c)
 {
     uv_os_fd_t fd;

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* net/http_inside.h - server and connection as the files of the HTTP server share them; nobody else includes it.
  *
- * A connection is in one state, and in one list by the deadline of that state. All connections of a list have the same time to live
- * from the moment they joined, so each list is in the order of its deadlines by itself: one coarse timer looks at the heads.
+ * A connection is in one state, and in one list by the deadline of that state. All connections of a list have the same
+ * time to live from the moment they joined, so each list is in the order of its deadlines by itself: one coarse timer
+ * looks at the heads.
  *
- * Buffers. A connection without a piece of a request owns none: it reads into the server's one buffer, a request that is whole there
- * is handed over from there. What must be kept (a piece, or requests behind one that is out) moves to a buffer of the
- * connection's own, taken from the budget's share. When the share refuses, the bytes just read are kept all the same (at most one
- * read: MR_HTTP_READ), and no socket of the server is read until the share has room.
+ * Buffers. A connection without a piece of a request owns none: it reads into the server's one buffer, a request that
+ * is whole there is handed over from there. What must be kept (a piece, or requests behind one that is out) moves to a
+ * buffer of the connection's own, taken from the budget's share. When the share refuses, the bytes just read are kept
+ * all the same (at most one read: MR_HTTP_READ), and no socket of the server is read until the share has room.
  *
  * All of it runs on the loop. */
 #ifndef MILLRACE_NET_HTTP_INSIDE_H
@@ -23,16 +24,16 @@
 
 enum {
     MR_HTTP_READ = 64 * 1024,
-    MR_HTTP_PIECE = 4 * 1024,      /* first size of a connection's own buffer */
-    MR_HTTP_DRAIN = 256 * 1024,    /* most bytes thrown away after a refusal, so that it is read before the reset */
-    MR_HTTP_SKIP = 64 * 1024,      /* refused body that is read over to keep the connection */
+    MR_HTTP_PIECE = 4 * 1024,   /* first size of a connection's own buffer */
+    MR_HTTP_DRAIN = 256 * 1024, /* most bytes thrown away after a refusal, so that it is read before the reset */
+    MR_HTTP_SKIP = 64 * 1024,   /* refused body that is read over to keep the connection */
     MR_HTTP_LINGER_MS = 2000,
     MR_HTTP_TICK_MS = 250,
-    MR_HTTP_TICK_WORK = 256,       /* deadlines handled in one turn: each may write */
-    MR_HTTP_ACCEPTS = 64,          /* connections accepted in one turn */
-    MR_HTTP_ABOVE_CAP = 64,        /* refused connections that may linger beyond the cap */
+    MR_HTTP_TICK_WORK = 256, /* deadlines handled in one turn: each may write */
+    MR_HTTP_ACCEPTS = 64,    /* connections accepted in one turn */
+    MR_HTTP_ABOVE_CAP = 64,  /* refused connections that may linger beyond the cap */
     MR_HTTP_RATE_AFTER_MS = 5000,
-    MR_HTTP_CRLFS = 4,             /* bytes of empty lines before a request: two, as old clients send after a body */
+    MR_HTTP_CRLFS = 4, /* bytes of empty lines before a request: two, as old clients send after a body */
 };
 
 struct mr_link { /* a ring; alone when next points to itself */
@@ -60,16 +61,16 @@ static inline bool mr_link_alone(const struct mr_link *l)
     return l->next == l;
 }
 
-#define MR_CONN_STATES(X)                                                                                                    \
-    /* state    may go to                                                     what it is                               */    \
-    X(FRESH,    C(HEAD) | C(BODY) | C(OUT) | C(IDLE) | ENDING) /* connected, no byte yet                             */      \
-    X(IDLE,     C(HEAD) | C(BODY) | C(OUT) | C(IDLE) | ENDING) /* answered, no byte of a next one (IDLE: refused it) */      \
-    X(HEAD,     C(BODY) | C(OUT) | C(IDLE) | ENDING)           /* a piece of a head                                  */      \
-    X(BODY,     C(OUT) | C(IDLE) | ENDING)                     /* head accepted (or a refused body is read over)     */      \
-    X(OUT,      C(IDLE) | ENDING)                              /* handed over, not answered                          */      \
-    X(SENDING,  C(IDLE) | C(BODY) | ENDING)                    /* the socket has not taken all of the answer         */      \
-    X(LINGER,   C(CLOSED))                                     /* all said; reading to throw away                    */      \
-    X(CLOSED,   0)                                             /* handle closing or closed                           */
+/* state, states that may follow */
+#define MR_CONN_STATES(X)                                                                                              \
+    X(FRESH, C(HEAD) | C(BODY) | C(OUT) | C(IDLE) | ENDING) /* connected, no byte yet                             */   \
+    X(IDLE, C(HEAD) | C(BODY) | C(OUT) | C(IDLE) | ENDING)  /* answered, no byte of a next one (IDLE: refused it) */   \
+    X(HEAD, C(BODY) | C(OUT) | C(IDLE) | ENDING)            /* a piece of a head                                  */   \
+    X(BODY, C(OUT) | C(IDLE) | ENDING)                      /* head accepted (or a refused body is read over)     */   \
+    X(OUT, C(IDLE) | ENDING)                                /* handed over, not answered                          */   \
+    X(SENDING, C(IDLE) | C(BODY) | ENDING)                  /* the socket has not taken all of the answer         */   \
+    X(LINGER, C(CLOSED))                                    /* all said; reading to throw away                    */   \
+    X(CLOSED, 0)                                            /* handle closing or closed                           */
 
 enum mr_conn_state {
 #define MR_CONN_STATE_ENUM(id, next) MR_CONN_##id,
@@ -89,34 +90,34 @@ struct mr_conn {
     struct mr_http_server *server; /* NULL: server and handle are gone, only the answer is awaited */
     struct mr_peer *peer;          /* NULL: refused at the door, not counted */
     struct mr_link all, due, ready;
-    uint64_t since_ms;             /* joined the list of its state */
-    char *own;                     /* NULL: none */
-    uint32_t own_at, own_n;        /* own[own_at..own_at+own_n): bytes not yet done with */
-    size_t own_size, charged;      /* allocated; taken from the share (0 while it refuses) */
-    size_t skip;                   /* bytes of a refused body still to come */
+    uint64_t since_ms;        /* joined the list of its state */
+    char *own;                /* NULL: none */
+    uint32_t own_at, own_n;   /* own[own_at..own_at+own_n): bytes not yet done with */
+    size_t own_size, charged; /* allocated; taken from the share (0 while it refuses) */
+    size_t skip;              /* bytes of a refused body still to come */
     size_t drained;
     struct mr_parse parse;
     struct mr_http_request request;
     enum mr_conn_state state : 8;
     uint8_t crlfs;
-    uint8_t late;                  /* writes that libuv finishes later */
+    uint8_t late; /* writes that libuv finishes later */
     uint8_t remote_n;
-    bool begun;                    /* `parse` holds a request that has begun */
-    bool out;                      /* the handler holds `request` */
-    bool handing;                  /* ... and is inside on_request() */
+    bool begun;   /* `parse` holds a request that has begun */
+    bool out;     /* the handler holds `request` */
+    bool handing; /* ... and is inside on_request() */
     bool close_after;
-    bool eof;                      /* the peer has said all; it may still listen */
+    bool eof; /* the peer has said all; it may still listen */
     bool reading;
-    bool starved;                  /* the share has refused it */
-    bool at_door;                  /* refused when it came */
-    bool deaf;                     /* bytes behind the request that is out were dropped: its answer closes */
-    char remote[54];               /* "[0123:4567:89ab:cdef:0123:4567:89ab:cdef]:65535" */
+    bool starved;    /* the share has refused it */
+    bool at_door;    /* refused when it came */
+    bool deaf;       /* bytes behind the request that is out were dropped: its answer closes */
+    char remote[54]; /* "[0123:4567:89ab:cdef:0123:4567:89ab:cdef]:65535" */
 };
 _Static_assert(sizeof(struct mr_conn) < 1024, "an idle connection holds under 1 KiB");
 
 struct mr_peer {
     struct mr_peer *next;
-    struct in6_addr address;       /* v4 mapped */
+    struct in6_addr address; /* v4 mapped */
     unsigned connections;
 };
 enum { MR_PEER_CHAINS = 1024 };
@@ -129,12 +130,12 @@ struct mr_http_server {
     size_t share_cap;
     uv_poll_t listener;
     uv_timer_t tick;
-    int fd, spare_fd;              /* spare_fd: closed to accept and refuse when descriptors are spent */
+    int fd, spare_fd; /* spare_fd: closed to accept and refuse when descriptors are spent */
     int port;
-    unsigned handles;              /* listener and tick, while not closed */
-    unsigned connections;          /* all, lingering ones too */
-    unsigned at_door;              /* ... of them refused when they came */
-    bool running;                  /* mr_conn_run(): no second one starts inside, since table and buffer are one */
+    unsigned handles;     /* listener and tick, while not closed */
+    unsigned connections; /* all, lingering ones too */
+    unsigned at_door;     /* ... of them refused when they came */
+    bool running;         /* mr_conn_run(): no second one starts inside, since table and buffer are one */
     bool draining, closing, stalled, listening;
     void (*on_drained)(void *arg);
     void *drained_arg;

@@ -105,8 +105,8 @@ void mr_http_tick(uv_timer_t *t)
         uv_timer_start(t, mr_http_tick, work > 0 ? MR_HTTP_TICK_MS : 1, MR_HTTP_TICK_MS);
 }
 
-/* Would it be enough if others let go, or is it only ourselves who hold it? Then waiting would be for ever: nobody of us can end
- * his request, since nobody is read. One is sent away, and its bytes feed the others. */
+/* Would it be enough if others let go, or is it only ourselves who hold it? Then waiting would be for ever: nobody of
+ * us can end his request, since nobody is read. One is sent away, and its bytes feed the others. */
 static bool only_ourselves(const struct mr_http_server *s, size_t lacked)
 {
     return mr_share_held(s->share) + lacked > s->share_cap;

@@ -5,10 +5,11 @@
 #include <strings.h>
 
 enum {
-    REQUEST_LINE_MAX = 8192,  /* 414 above it: no vendor's callback URL comes near, proxies stop at the same size */
-    FRAMING_FREE = 16 * 1024, /* chunk extensions and trailers (both dropped) that cost nothing; above it they must carry body */
-    FRAMING_PER_BYTE = 8,     /* "1\r\nX\r\n" is 5 bytes of framing for one of body */
-    BODY_MOST = 1 << 30,      /* offsets have 32 bits */
+    REQUEST_LINE_MAX = 8192, /* 414 above it: no vendor's callback URL comes near, proxies stop at the same size */
+    FRAMING_FREE =
+        16 * 1024, /* chunk extensions and trailers (both dropped) that cost nothing; above it they must carry body */
+    FRAMING_PER_BYTE = 8, /* "1\r\nX\r\n" is 5 bytes of framing for one of body */
+    BODY_MOST = 1 << 30,  /* offsets have 32 bits */
 };
 
 static bool refuse(struct mr_parse *p, enum mr_http_cause cause)
@@ -49,8 +50,8 @@ static bool framing_is_too_much(const struct mr_parse *p, uint64_t framing)
     return framing > FRAMING_FREE + FRAMING_PER_BYTE * p->body_n;
 }
 
-/* Judged at the first byte of body after it, and at the end of what is here: that cannot come out differently for another cut of the
- * same bytes, since until then framing only grows and body does not. */
+/* Judged at the first byte of body after it, and at the end of what is here: that cannot come out differently for
+ * another cut of the same bytes, since until then framing only grows and body does not. */
 static int on_body(llhttp_t *l, const char *at, size_t n)
 {
     struct mr_parse *p = of(l);
@@ -74,7 +75,8 @@ static int on_message_complete(llhttp_t *l)
 static const llhttp_settings_t head_settings = {
     .on_headers_complete = on_headers_complete,
 };
-static const llhttp_settings_t chunk_settings = { /* the head pays for no callback that it does not need */
+static const llhttp_settings_t chunk_settings = {
+    /* the head pays for no callback that it does not need */
     .on_chunk_header = on_chunk_header,
     .on_body = on_body,
     .on_message_complete = on_message_complete,
@@ -308,8 +310,8 @@ static bool judge_head(struct mr_parse *p)
     return true;
 }
 
-static enum mr_parse_step feed_lines(struct mr_parse *p, const char *base, size_t n, const struct mr_http_limits *limits,
-                                     struct mr_parse_table *table)
+static enum mr_parse_step feed_lines(struct mr_parse *p, const char *base, size_t n,
+                                     const struct mr_http_limits *limits, struct mr_parse_table *table)
 {
     if (n > 0 && p->line == 0 && !is_token((unsigned char)base[0])) { /* TLS, mostly: its sender waits for an answer */
         p->cause = MR_CAUSE_MALFORMED;

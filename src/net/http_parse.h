@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* net/http_parse.h - bytes of one HTTP/1.1 request in, slices of it out; knows no socket, no clock, no memory.
  *
- * Two readers judge every head: our own line scan (CRLF only, no folding, one blank between the parts of the request line, Host,
- * sizes) and llhttp in strict mode (methods, tokens, values, Content-Length and Transfer-Encoding). A head on whose end they do
- * not agree is refused: that disagreement is what request smuggling lives on.
+ * Two readers judge every head: our own line scan (CRLF only, no folding, one blank between the parts of the request
+ * line, Host, sizes) and llhttp in strict mode (methods, tokens, values, Content-Length and Transfer-Encoding). A head
+ * on whose end they do not agree is refused: that disagreement is what request smuggling lives on.
  *
- * The bytes of a request lie in one piece from its first one on. The caller owns them, may move them between two calls, and may
- * only append. Everything is judged in the order of the bytes, lines only when they are whole, so that the outcome does not
- * depend on how the bytes were cut on their way. A chunked body is moved together in place, so the framing takes no room. */
+ * The bytes of a request lie in one piece from its first one on. The caller owns them, may move them between two calls,
+ * and may only append. Everything is judged in the order of the bytes, lines only when they are whole, so that the
+ * outcome does not depend on how the bytes were cut on their way. A chunked body is moved together in place, so the
+ * framing takes no room. */
 #ifndef MILLRACE_NET_HTTP_PARSE_H
 #define MILLRACE_NET_HTTP_PARSE_H
 
@@ -23,7 +24,8 @@ enum mr_parse_step {
     MR_PARSE_REFUSED, /* p->cause says why; nothing that follows can be trusted */
 };
 
-/* Room for the headers of one head. One a server: it is made again from the bytes when another connection has used it. */
+/* Room for the headers of one head. One a server: it is made again from the bytes when another connection has used it.
+ */
 struct mr_parse_table {
     struct mr_header *at;
     size_t room;
@@ -33,16 +35,16 @@ struct mr_parse_table {
 
 struct mr_parse {
     llhttp_t llhttp;
-    char *base;              /* only while a chunked body is fed */
+    char *base; /* only while a chunked body is fed */
     uint64_t body_limit;
-    uint64_t body_n;         /* bytes of the body that are here */
-    uint64_t framing;        /* bytes of a chunked body that are not body: sizes, extensions, trailers */
-    int64_t content_length;  /* -1: none */
-    uint32_t line;           /* offset of the first line that has not been judged */
-    uint32_t seen;           /* no line feed in base[line..seen) */
+    uint64_t body_n;        /* bytes of the body that are here */
+    uint64_t framing;       /* bytes of a chunked body that are not body: sizes, extensions, trailers */
+    int64_t content_length; /* -1: none */
+    uint32_t line;          /* offset of the first line that has not been judged */
+    uint32_t seen;          /* no line feed in base[line..seen) */
     uint32_t head_n;
-    uint32_t fed;            /* chunked: offset of the first byte that llhttp has not seen */
-    uint32_t end;            /* MR_PARSE_WHOLE: where the request ends */
+    uint32_t fed; /* chunked: offset of the first byte that llhttp has not seen */
+    uint32_t end; /* MR_PARSE_WHOLE: where the request ends */
     uint32_t target, target_n;
     uint16_t headers, method_n;
     uint8_t hosts, lengths, codings;
@@ -64,7 +66,8 @@ static inline bool mr_parse_has_body(const struct mr_parse *p)
 {
     return p->chunked || p->content_length > 0;
 }
-/* Most bytes that this request can still need in its buffer; grows with what is accepted, never by what is declared alone. */
+/* Most bytes that this request can still need in its buffer; grows with what is accepted, never by what is declared
+ * alone. */
 size_t mr_parse_need(const struct mr_parse *p, const struct mr_http_limits *limits);
 
 #endif

@@ -1,17 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* net/http_server.c - the listener: who may come in, and how all of it ends.
  *
- * Happy path: the socket is watched by uv_poll, so that one turn of the loop accepts no more than MR_HTTP_ACCEPTS (uv_listen would
- *   accept all that is there, and sleeps after each).
- * Ways to fail: caps (503, bounded), descriptors spent (a spare one is given up to accept and refuse, so that the waiting ones
- *   neither hang nor keep the loop busy; if even that fails the listener rests until the next tick).
- * On close: every handle counts; the callback comes from the last close callback, never from inside the call that asked. */
+ * Happy path: the socket is watched by uv_poll, so that one turn of the loop accepts no more than MR_HTTP_ACCEPTS
+ *   (uv_listen would accept all that is there, and sleeps after each).
+ *
+ * Ways to fail: caps (503, bounded); descriptors spent (a spare one is given up to accept and refuse, so that the
+ *   waiting ones neither hang nor keep the loop busy; if even that fails the listener rests until the next tick).
+ *
+ * On close: every handle counts; the callback comes from the last close callback, never from inside the call that
+ *   asked. */
 #include "net/http_inside.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
@@ -179,7 +183,8 @@ static void admit(struct mr_http_server *s, int fd, const struct sockaddr_storag
 /* Descriptors are spent: gives the spare one for the one that waits. False: not even that. */
 static bool refuse_with_spare(struct mr_http_server *s)
 {
-    static const char busy[] = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 1\r\nConnection: close\r\n\r\n";
+    static const char busy[] =
+        "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 1\r\nConnection: close\r\n\r\n";
     if (s->spare_fd >= 0)
         close(s->spare_fd);
     int fd = accept4(s->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -241,7 +246,8 @@ static enum mr_code parse_listen(const char *text, struct sockaddr_storage *out,
     memcpy(host, text + v6, host_n - (v6 ? 2 : 0));
     host[host_n - (v6 ? 2 : 0)] = '\0';
     memset(out, 0, sizeof *out);
-    int rc = v6 ? uv_ip6_addr(host, (int)port, (struct sockaddr_in6 *)out) : uv_ip4_addr(host, (int)port, (struct sockaddr_in *)out);
+    int rc = v6 ? uv_ip6_addr(host, (int)port, (struct sockaddr_in6 *)out)
+                : uv_ip4_addr(host, (int)port, (struct sockaddr_in *)out);
     if (rc != 0)
         return mr_err_set(err, MR_ECONFIG, "listen \"%s\": \"%s\" is not a numeric address", text, host);
     *n = v6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
@@ -273,7 +279,8 @@ static enum mr_code open_listener(struct mr_http_server *s, const char *text, st
     }
     n = sizeof a;
     getsockname(s->fd, (struct sockaddr *)&a, &n);
-    s->port = ntohs(a.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&a)->sin6_port : ((struct sockaddr_in *)&a)->sin_port);
+    s->port =
+        ntohs(a.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&a)->sin6_port : ((struct sockaddr_in *)&a)->sin_port);
     sys = -uv_poll_init(&s->loop->uv, &s->listener, s->fd);
     if (sys != 0)
         goto close_socket;
@@ -301,11 +308,20 @@ static void make_cells(struct mr_http_server *s, const char *name)
         s->refused[i] = mr_metric(s->loop->metrics, MR_M_HTTP_REFUSED, name, mr_http_cause_name((enum mr_http_cause)i));
 }
 
+/* libuv writes without MSG_NOSIGNAL: a peer that resets its connection would end the program. */
+static void survive_resets(void)
+{
+    struct sigaction now;
+    if (sigaction(SIGPIPE, NULL, &now) == 0 && now.sa_handler == SIG_DFL)
+        signal(SIGPIPE, SIG_IGN);
+}
+
 enum mr_code mr_http_listen(const struct mr_http_options *options, struct mr_http_server **out, struct mr_err *err)
 {
     struct mr_http_server *s = calloc(1, sizeof *s);
     if (!s)
         return mr_err_sys(err, ENOMEM, "listener %s", options->name);
+    survive_resets();
     s->loop = options->loop;
     s->limits = options->limits;
     s->handler = options->handler;

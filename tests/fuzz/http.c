@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Bytes of a connection, through the parser to the handler, cut at random. Input: a seed byte, a byte for the body limit, the rest is the wire.
+/* Bytes of a connection, through the parser to the handler, cut at random. Input: a seed byte, a byte for the body
+ * limit, the rest is the wire.
  *
- * Properties: the same requests come out, with the same end, however the bytes are cut; no body is above the limit; slices lie in
- * the request's own bytes; a request takes at least one byte and never more than there are; need is above what is here. */
+ * Properties: the same requests come out, with the same end, however the bytes are cut; no body is above the limit;
+ * slices lie in the request's own bytes; a request takes at least one byte and never more than there are; need is above
+ * what is here. */
 #include "net/http_parse.h"
 
 #include <assert.h>
@@ -40,13 +42,15 @@ static void mix_head(struct run *r, const struct mr_http_head *h, const char *ba
     assert(h->headers_count <= r->limits->header_count && h->method.n > 0 && h->path.n > 0);
     for (size_t i = 0; i < h->headers_count; i++) {
         struct mr_str name = h->headers[i].name, value = h->headers[i].value;
-        assert(name.n > 0 && !memchr(name.p, '\n', name.n) && !memchr(value.p, '\n', value.n) && !memchr(value.p, '\r', value.n));
+        assert(name.n > 0 && !memchr(name.p, '\n', name.n) && !memchr(value.p, '\n', value.n) &&
+               !memchr(value.p, '\r', value.n));
         mix_slice(r, name, base, n);
         mix_slice(r, value, base, n);
     }
 }
 
-/* One request's bytes so far, in memory of exactly their size, so that a step beyond them is seen. Moved before each feed. */
+/* One request's bytes so far, in memory of exactly their size, so that a step beyond them is seen. Moved before each
+ * feed. */
 struct wire {
     char *p;
     size_t n;

@@ -27,7 +27,8 @@ static int on_head(void *arg, struct mr_http_request *req, const struct mr_http_
     memcpy(room, "asked", 6);
     *limit = path_is(head, "/small") ? 10 : f->body_most;
     if (path_is(head, "/missing"))
-        *answer = (struct mr_http_answer){.status = 404, .content_type = MR_STR("application/json"), .body = MR_STR("{}\n")};
+        *answer =
+            (struct mr_http_answer){.status = 404, .content_type = MR_STR("application/json"), .body = MR_STR("{}\n")};
     else if (path_is(head, "/busy"))
         *answer = (struct mr_http_answer){.status = 503, .extra = MR_STR("Retry-After: 3\r\n")};
     else

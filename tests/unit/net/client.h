@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tests/unit/net/client.h - a server on 127.0.0.1 and a client that sends raw bytes, in one thread: whoever waits turns the loop.
+/* tests/unit/net/client.h - a server on 127.0.0.1 and a client that sends raw bytes, in one thread: whoever waits turns
+ * the loop.
  *
- * The handler echoes into `seen` what was handed over, and knows these paths: /missing (404 at the head), /busy (503 at the head),
- * /small (at most 10 bytes of body), /later (answered by answer_later()), /nothing (204), /big (a large answer), /closing (closes
- * after its answer); else 200. */
+ * The handler echoes into `seen` what was handed over, and knows these paths: /missing (404 at the head), /busy (503 at
+ * the head), /small (at most 10 bytes of body), /later (answered by answer_later()), /nothing (204), /big (a large
+ * answer), /closing (closes after its answer); else 200. */
 #ifndef MILLRACE_TESTS_NET_CLIENT_H
 #define MILLRACE_TESTS_NET_CLIENT_H
 
@@ -16,12 +17,12 @@ enum { HELD_MOST = 4096, BIG_ANSWER = 16 * 1024 * 1024 /* more than the kernel t
 struct fixture {
     struct mr_loop loop;
     struct mr_http_server *server;
-    struct mr_buf seen;            /* a line a request */
+    struct mr_buf seen; /* a line a request */
     struct mr_http_request *held[HELD_MOST];
     size_t held_n;
     unsigned handed;
     size_t body_most;
-    char refused[64];              /* the last cause */
+    char refused[64]; /* the last cause */
     unsigned refusals;
     bool closed, drained;
 };
@@ -38,14 +39,15 @@ void answer_later(struct fixture *f, size_t which); /* 200 */
 struct client {
     struct fixture *f;
     int fd;
-    char text[8192];               /* what came, cut at its room */
+    char text[8192]; /* what came, cut at its room */
     size_t n, total;
     bool ended, reset;
 };
 void client_open(struct client *c, struct fixture *f);
 void client_close(struct client *c);
 void client_send(struct client *c, const char *bytes, size_t n); /* all of it, turning the loop */
-/* Reads until `answers` whole final answers came (bodies too), the peer closed, or `most_ms` passed. Returns their count. */
+/* Reads until `answers` whole final answers came (bodies too), the peer closed, or `most_ms` passed. Returns their
+ * count. */
 unsigned client_read(struct client *c, unsigned answers, int most_ms);
 bool client_ended(struct client *c, int most_ms);
 /* The statuses that came so far: "100 200 404". */

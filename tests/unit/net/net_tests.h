@@ -2,7 +2,8 @@
 #ifndef MILLRACE_TESTS_NET_TESTS_H
 #define MILLRACE_TESTS_NET_TESTS_H
 
-/* clang-format off: cmocka wants these four before it */
+/* cmocka wants these before it */
+/* clang-format off */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

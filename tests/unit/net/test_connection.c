@@ -209,7 +209,8 @@ static void a_large_answer_waits_for_its_reader(void **state)
     struct client c;
     (void)state;
     client_open(&c, f);
-    SEND(&c, "GET /big HTTP/1.1\r\nHost: a\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\nGET /3 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    SEND(&c, "GET /big HTTP/1.1\r\nHost: a\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\nGET /3 HTTP/1.1\r\nHost: "
+             "a\r\nConnection: close\r\n\r\n");
     fixture_turn(f);
     assert_int_equal(f->handed, 1); /* nothing is parsed behind an answer that is not taken */
     assert_true(client_ended(&c, MS));
@@ -378,8 +379,9 @@ static void spent_descriptors_hang_nobody(void **state)
 
 static void a_wrong_address_is_refused_with_a_reason(void **state)
 {
-    static const char *const wrong[] = {"", "8080", ":8080", "localhost:8080", "127.0.0.1", "127.0.0.1:", "127.0.0.1:x",
-                                        "127.0.0.1:65536", "127.0.0.1:80x", "[::1:80", "::1:80", "[127.0.0.1]:80"};
+    static const char *const wrong[] = {"",           "8080",          ":8080",           "localhost:8080", "127.0.0.1",
+                                        "127.0.0.1:", "127.0.0.1:x",   "127.0.0.1:65536", "127.0.0.1:80x",  "[::1:80",
+                                        "::1:80",     "[127.0.0.1]:80"};
     struct fixture *f = fixture_new(NULL, 64 << 20, 0);
     struct mr_http_options o = {.loop = &f->loop, .name = "other"};
     struct mr_http_server *s = NULL;

@@ -13,7 +13,8 @@ static struct mr_http_limits limits_short(void)
     return l;
 }
 
-/* Sends a byte a turn of the clock until the server has enough. Every byte would win a deadline that counts from the last one. */
+/* Sends a byte a turn of the clock until the server has enough. Every byte would win a deadline that counts from the
+ * last one. */
 static void drip(struct client *c, const char *bytes, char more, int most_ms)
 {
     uint64_t end = uv_hrtime() / 1000000 + (uint64_t)most_ms;

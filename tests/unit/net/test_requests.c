@@ -16,13 +16,15 @@ struct request {
     const char *cause; /* the server's own refusal; NULL: none */
 };
 
-#define H               "Host: a\r\n"
-#define CHUNKED         "POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n"
-#define B(literal)      {literal, sizeof(literal) - 1}
-#define FIVE_LINES      "a: 1\r\nb: 2\r\nc: 3\r\nd: 4\r\ne: 5\r\n"
-#define HUNDRED_LINES   FIVE_LINES FIVE_LINES FIVE_LINES FIVE_LINES FIVE_LINES FIVE_LINES FIVE_LINES FIVE_LINES FIVE_LINES  \
-                        FIVE_LINES FIVE_LINES FIVE_LINES FIVE_LINES FIVE_LINES FIVE_LINES FIVE_LINES FIVE_LINES FIVE_LINES  \
-                        FIVE_LINES FIVE_LINES
+#define H       "Host: a\r\n"
+#define CHUNKED "POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n"
+/* clang-format off */
+#define B(literal) {literal, sizeof(literal) - 1}
+/* clang-format on */
+#define FIVE_LINES "a: 1\r\nb: 2\r\nc: 3\r\nd: 4\r\ne: 5\r\n"
+#define HUNDRED_LINES                                                                                                  \
+    FIVE_LINES FIVE_LINES FIVE_LINES FIVE_LINES FIVE_LINES FIVE_LINES FIVE_LINES FIVE_LINES FIVE_LINES FIVE_LINES      \
+        FIVE_LINES FIVE_LINES FIVE_LINES FIVE_LINES FIVE_LINES FIVE_LINES FIVE_LINES FIVE_LINES FIVE_LINES FIVE_LINES
 
 static const struct request requests[] = {
     /* honest */
@@ -36,7 +38,8 @@ static const struct request requests[] = {
     {"body of CRLFs", B("POST / HTTP/1.1\r\n" H "Content-Length: 8\r\n\r\n\r\n\r\n\r\n\r\n"), "200", OPEN, NULL},
     {"body with NUL", B("POST / HTTP/1.1\r\n" H "Content-Length: 3\r\n\r\na\0b"), "200", OPEN, NULL},
     {"204", B("POST /nothing HTTP/1.1\r\n" H "Content-Length: 3\r\n\r\nabc"), "204", OPEN, NULL},
-    {"PUT, PATCH, DELETE", B("PUT / HTTP/1.1\r\n" H "\r\nPATCH / HTTP/1.1\r\n" H "\r\nDELETE / HTTP/1.1\r\n" H "\r\n"), "200 200 200", OPEN, NULL},
+    {"PUT, PATCH, DELETE", B("PUT / HTTP/1.1\r\n" H "\r\nPATCH / HTTP/1.1\r\n" H "\r\nDELETE / HTTP/1.1\r\n" H "\r\n"),
+     "200 200 200", OPEN, NULL},
     {"OPTIONS *", B("OPTIONS * HTTP/1.1\r\n" H "\r\n"), "200", OPEN, NULL},
     {"header without value", B("GET / HTTP/1.1\r\n" H "X:\r\nY: \r\nZ: \t \r\n\r\n"), "200", OPEN, NULL},
     {"no blank after the colon", B("GET / HTTP/1.1\r\nHost:a\r\nX:y\r\n\r\n"), "200", OPEN, NULL},
@@ -46,17 +49,27 @@ static const struct request requests[] = {
     {"empty Host", B("GET / HTTP/1.1\r\nHost:\r\n\r\n"), "200", OPEN, NULL},
     {"Host with port", B("GET / HTTP/1.1\r\nHost: [::1]:80\r\n\r\n"), "200", OPEN, NULL},
     {"CRLFs before", B("\r\n\r\nGET / HTTP/1.1\r\n" H "\r\n"), "200", OPEN, NULL},
-    {"CRLF after a body", B("POST / HTTP/1.1\r\n" H "Content-Length: 1\r\n\r\nx\r\nGET /b HTTP/1.1\r\n" H "\r\n"), "200 200", OPEN, NULL},
+    {"CRLF after a body", B("POST / HTTP/1.1\r\n" H "Content-Length: 1\r\n\r\nx\r\nGET /b HTTP/1.1\r\n" H "\r\n"),
+     "200 200", OPEN, NULL},
     {"absolute form", B("GET http://other:80/p?q HTTP/1.1\r\n" H "\r\n"), "200", OPEN, NULL},
     {"absolute form without path", B("GET HTTP://other HTTP/1.1\r\n" H "\r\n"), "200", OPEN, NULL},
     {"absolute form with query only", B("GET https://other?q HTTP/1.1\r\n" H "\r\n"), "200", OPEN, NULL},
-    {"pipelined", B("GET /1 HTTP/1.1\r\n" H "\r\nPOST /2 HTTP/1.1\r\n" H "Content-Length: 2\r\n\r\nhiGET /3 HTTP/1.1\r\n" H "\r\n"), "200 200 200", OPEN, NULL},
-    {"Upgrade is not taken up", B("GET / HTTP/1.1\r\n" H "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\n\r\n"), "200", OPEN, NULL},
-    {"Upgrade with a body", B("POST / HTTP/1.1\r\n" H "Connection: Upgrade\r\nUpgrade: x\r\nContent-Length: 3\r\n\r\nabc"), "200", OPEN, NULL},
-    {"Upgrade with chunks", B("POST / HTTP/1.1\r\n" H "Connection: Upgrade\r\nUpgrade: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n"), "200", OPEN, NULL},
+    {"pipelined",
+     B("GET /1 HTTP/1.1\r\n" H "\r\nPOST /2 HTTP/1.1\r\n" H "Content-Length: 2\r\n\r\nhiGET /3 HTTP/1.1\r\n" H "\r\n"),
+     "200 200 200", OPEN, NULL},
+    {"Upgrade is not taken up",
+     B("GET / HTTP/1.1\r\n" H "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\n\r\n"),
+     "200", OPEN, NULL},
+    {"Upgrade with a body",
+     B("POST / HTTP/1.1\r\n" H "Connection: Upgrade\r\nUpgrade: x\r\nContent-Length: 3\r\n\r\nabc"), "200", OPEN, NULL},
+    {"Upgrade with chunks",
+     B("POST / HTTP/1.1\r\n" H
+       "Connection: Upgrade\r\nUpgrade: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n"),
+     "200", OPEN, NULL},
     {"Connection: close", B("GET / HTTP/1.1\r\n" H "Connection: close\r\n\r\n"), "200", CLOSED, NULL},
     {"Connection: x, close", B("GET / HTTP/1.1\r\n" H "Connection: x, Close\r\n\r\n"), "200", CLOSED, NULL},
-    {"nothing after close", B("GET / HTTP/1.1\r\n" H "Connection: close\r\n\r\nGET /2 HTTP/1.1\r\n" H "\r\n"), "200", CLOSED, NULL},
+    {"nothing after close", B("GET / HTTP/1.1\r\n" H "Connection: close\r\n\r\nGET /2 HTTP/1.1\r\n" H "\r\n"), "200",
+     CLOSED, NULL},
     {"the handler closes", B("GET /closing HTTP/1.1\r\n" H "\r\n"), "200", CLOSED, NULL},
     {"HTTP/1.0", B("GET / HTTP/1.0\r\n\r\n"), "200", CLOSED, NULL},
     {"HTTP/1.0 keep-alive", B("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"), "200", OPEN, NULL},
@@ -100,7 +113,11 @@ static const struct request requests[] = {
     {"CONNECT", B("CONNECT a:443 HTTP/1.1\r\n" H "\r\n"), "501", CLOSED, "method"},
     {"TRACE", B("TRACE / HTTP/1.1\r\n" H "\r\n"), "501", CLOSED, "method"},
     {"colon in the method", B("GE:T / HTTP/1.1\r\n" H "\r\n"), "400", CLOSED, "malformed"},
-    {"target too long", B("GET /" "~" " HTTP/1.1\r\n" H "\r\n"), "414", CLOSED, "target_size"},
+    {"target too long",
+     B("GET /"
+       "~"
+       " HTTP/1.1\r\n" H "\r\n"),
+     "414", CLOSED, "target_size"},
     /* header lines */
     {"bare LF after a header", B("GET / HTTP/1.1\r\nHost: a\n\r\n"), "400", CLOSED, "malformed"},
     {"bare LF ends the head", B("GET / HTTP/1.1\r\n" H "\n"), "400", CLOSED, "malformed"},
@@ -128,37 +145,56 @@ static const struct request requests[] = {
     {"user in Host", B("GET / HTTP/1.1\r\nHost: a@b\r\n\r\n"), "400", CLOSED, "host"},
     {"path in Host", B("GET / HTTP/1.1\r\nHost: a/b\r\n\r\n"), "400", CLOSED, "host"},
     {"100 headers and no more", B("GET / HTTP/1.1\r\n" HUNDRED_LINES H "\r\n"), "431", CLOSED, "header_count"},
-    {"headers too large", B("GET / HTTP/1.1\r\n" H "X: " "~" "\r\n\r\n"), "431", CLOSED, "header_size"},
+    {"headers too large",
+     B("GET / HTTP/1.1\r\n" H "X: "
+       "~"
+       "\r\n\r\n"),
+     "431", CLOSED, "header_size"},
     /* the length of the body */
-    {"length and chunks", B("POST / HTTP/1.1\r\n" H "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"), "400", CLOSED, "framing"},
-    {"chunks and length", B("POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n"), "400", CLOSED, "framing"},
-    {"two lengths", B("POST / HTTP/1.1\r\n" H "Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello"), "400", CLOSED, "framing"},
-    {"two equal lengths", B("POST / HTTP/1.1\r\n" H "Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello"), "400", CLOSED, "framing"},
+    {"length and chunks", B("POST / HTTP/1.1\r\n" H "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+     "400", CLOSED, "framing"},
+    {"chunks and length", B("POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n"),
+     "400", CLOSED, "framing"},
+    {"two lengths", B("POST / HTTP/1.1\r\n" H "Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello"), "400", CLOSED,
+     "framing"},
+    {"two equal lengths", B("POST / HTTP/1.1\r\n" H "Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello"), "400",
+     CLOSED, "framing"},
     {"list of lengths", B("POST / HTTP/1.1\r\n" H "Content-Length: 5, 5\r\n\r\nhello"), "400", CLOSED, "framing"},
     {"signed length", B("POST / HTTP/1.1\r\n" H "Content-Length: +5\r\n\r\nhello"), "400", CLOSED, "framing"},
     {"negative length", B("POST / HTTP/1.1\r\n" H "Content-Length: -5\r\n\r\nhello"), "400", CLOSED, "framing"},
     {"hexadecimal length", B("POST / HTTP/1.1\r\n" H "Content-Length: 0x5\r\n\r\nhello"), "400", CLOSED, "framing"},
     {"empty length", B("POST / HTTP/1.1\r\n" H "Content-Length:\r\n\r\n"), "400", CLOSED, "framing"},
-    {"blank in the length", B("POST / HTTP/1.1\r\n" H "Content-Length: 1 1\r\n\r\nhello hello"), "400", CLOSED, "framing"},
-    {"length beyond 64 bits", B("POST / HTTP/1.1\r\n" H "Content-Length: 99999999999999999999\r\n\r\n"), "400", CLOSED, "framing"},
-    {"largest length of 64 bits", B("POST / HTTP/1.1\r\n" H "Content-Length: 18446744073709551615\r\n\r\n"), "413", CLOSED, "body_size"},
-    {"declared above the limit", B("POST /small HTTP/1.1\r\n" H "Content-Length: 11\r\n\r\n01234567890"), "413", CLOSED, "body_size"},
-    {"declared at the limit", B("POST /small HTTP/1.1\r\n" H "Content-Length: 10\r\n\r\n0123456789"), "200", OPEN, NULL},
+    {"blank in the length", B("POST / HTTP/1.1\r\n" H "Content-Length: 1 1\r\n\r\nhello hello"), "400", CLOSED,
+     "framing"},
+    {"length beyond 64 bits", B("POST / HTTP/1.1\r\n" H "Content-Length: 99999999999999999999\r\n\r\n"), "400", CLOSED,
+     "framing"},
+    {"largest length of 64 bits", B("POST / HTTP/1.1\r\n" H "Content-Length: 18446744073709551615\r\n\r\n"), "413",
+     CLOSED, "body_size"},
+    {"declared above the limit", B("POST /small HTTP/1.1\r\n" H "Content-Length: 11\r\n\r\n01234567890"), "413", CLOSED,
+     "body_size"},
+    {"declared at the limit", B("POST /small HTTP/1.1\r\n" H "Content-Length: 10\r\n\r\n0123456789"), "200", OPEN,
+     NULL},
     /* chunks */
     {"chunked", B(CHUNKED "5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n"), "200", OPEN, NULL},
     {"chunked, nothing", B(CHUNKED "0\r\n\r\n"), "200", OPEN, NULL},
-    {"chunked, upper case", B("POST / HTTP/1.1\r\n" H "transfer-encoding:CHUNKED\r\n\r\nA\r\n0123456789\r\n0\r\n\r\n"), "200", OPEN, NULL},
+    {"chunked, upper case", B("POST / HTTP/1.1\r\n" H "transfer-encoding:CHUNKED\r\n\r\nA\r\n0123456789\r\n0\r\n\r\n"),
+     "200", OPEN, NULL},
     {"chunked, then pipelined", B(CHUNKED "1\r\nx\r\n0\r\n\r\nGET /2 HTTP/1.1\r\n" H "\r\n"), "200 200", OPEN, NULL},
     {"chunk extensions", B(CHUNKED "1;c=\"d e\";a=b\r\nx\r\n0;z\r\n\r\n"), "200", OPEN, NULL},
     {"trailers are dropped", B(CHUNKED "1\r\nx\r\n0\r\nHost: b\r\nX: y\r\n\r\n"), "200", OPEN, NULL},
     {"chunks of one byte", B(CHUNKED "1\r\na\r\n1\r\nb\r\n1\r\nc\r\n1\r\nd\r\n0\r\n\r\n"), "200", OPEN, NULL},
-    {"gzip, chunked", B("POST / HTTP/1.1\r\n" H "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"), "501", CLOSED, "transfer_coding"},
-    {"chunked, gzip", B("POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n"), "400", CLOSED, "framing"},
+    {"gzip, chunked", B("POST / HTTP/1.1\r\n" H "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"), "501", CLOSED,
+     "transfer_coding"},
+    {"chunked, gzip", B("POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n"), "400", CLOSED,
+     "framing"},
     {"identity", B("POST / HTTP/1.1\r\n" H "Transfer-Encoding: identity\r\n\r\n"), "400", CLOSED, "framing"},
     {"xchunked", B("POST / HTTP/1.1\r\n" H "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n"), "400", CLOSED, "framing"},
-    {"chunked twice", B("POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"), "400", CLOSED, "framing"},
+    {"chunked twice",
+     B("POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"), "400",
+     CLOSED, "framing"},
     {"empty coding", B("POST / HTTP/1.1\r\n" H "Transfer-Encoding:\r\n\r\n0\r\n\r\n"), "400", CLOSED, "framing"},
-    {"chunks in HTTP/1.0", B("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"), "400", CLOSED, "framing"},
+    {"chunks in HTTP/1.0", B("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"), "400", CLOSED,
+     "framing"},
     {"bare LF after a size", B(CHUNKED "1\nx\r\n0\r\n\r\n"), "400", CLOSED, "malformed"},
     {"bare LF after a chunk", B(CHUNKED "1\r\nx\n0\r\n\r\n"), "400", CLOSED, "malformed"},
     {"bytes after a chunk", B(CHUNKED "1\r\nxyz\r\n0\r\n\r\n"), "400", CLOSED, "malformed"},
@@ -172,23 +208,45 @@ static const struct request requests[] = {
     {"LF in an extension", B(CHUNKED "1;a=\"\n\"\r\nx\r\n0\r\n\r\n"), "400", CLOSED, "malformed"},
     {"lone CR in an extension", B(CHUNKED "1;a\rb\r\nx\r\n0\r\n\r\n"), "400", CLOSED, "malformed"},
     {"bare LF after a trailer", B(CHUNKED "0\r\nX: y\n\r\n"), "400", CLOSED, "malformed"},
-    {"one chunk above the limit", B("POST /small HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\nb\r\n01234567890\r\n0\r\n\r\n"), "413", CLOSED, "body_size"},
-    {"chunks above the limit", B("POST /small HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n6\r\n012345\r\n5\r\n67890\r\n0\r\n\r\n"), "413", CLOSED, "body_size"},
-    {"chunks at the limit", B("POST /small HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n6\r\n012345\r\n4\r\n6789\r\n0\r\n\r\n"), "200", OPEN, NULL},
-    {"endless extension", B(CHUNKED "1;a=" "~" "\r\nx\r\n0\r\n\r\n"), "400", CLOSED, "chunks"},
+    {"one chunk above the limit",
+     B("POST /small HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\nb\r\n01234567890\r\n0\r\n\r\n"), "413", CLOSED,
+     "body_size"},
+    {"chunks above the limit",
+     B("POST /small HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n6\r\n012345\r\n5\r\n67890\r\n0\r\n\r\n"), "413",
+     CLOSED, "body_size"},
+    {"chunks at the limit",
+     B("POST /small HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n6\r\n012345\r\n4\r\n6789\r\n0\r\n\r\n"), "200",
+     OPEN, NULL},
+    {"endless extension",
+     B(CHUNKED "1;a="
+               "~"
+               "\r\nx\r\n0\r\n\r\n"),
+     "400", CLOSED, "chunks"},
     {"endless zeros", B(CHUNKED "~"), "400", CLOSED, "chunks"},
-    {"endless trailers", B(CHUNKED "0\r\nX: " "~" "\r\n\r\n"), "400", CLOSED, "chunks"},
+    {"endless trailers",
+     B(CHUNKED "0\r\nX: "
+               "~"
+               "\r\n\r\n"),
+     "400", CLOSED, "chunks"},
     /* Expect */
-    {"Expect, body sent at once", B("POST / HTTP/1.1\r\n" H "Expect: 100-Continue\r\nContent-Length: 2\r\n\r\nhi"), "200", OPEN, NULL},
+    {"Expect, body sent at once", B("POST / HTTP/1.1\r\n" H "Expect: 100-Continue\r\nContent-Length: 2\r\n\r\nhi"),
+     "200", OPEN, NULL},
     {"Expect without body", B("POST / HTTP/1.1\r\n" H "Expect: 100-continue\r\n\r\n"), "200", OPEN, NULL},
-    {"Expect in HTTP/1.0", B("POST / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nhi"), "200", CLOSED, NULL},
-    {"other Expect", B("POST / HTTP/1.1\r\n" H "Expect: 200-ok\r\nContent-Length: 2\r\n\r\nhi"), "417", CLOSED, "expect"},
+    {"Expect in HTTP/1.0", B("POST / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nhi"), "200", CLOSED,
+     NULL},
+    {"other Expect", B("POST / HTTP/1.1\r\n" H "Expect: 200-ok\r\nContent-Length: 2\r\n\r\nhi"), "417", CLOSED,
+     "expect"},
     /* refused at the head by the handler */
     {"refused without body", B("GET /missing HTTP/1.1\r\n" H "\r\n"), "404", OPEN, NULL},
-    {"refused with a small body", B("POST /missing HTTP/1.1\r\n" H "Content-Length: 5\r\n\r\nhelloGET /2 HTTP/1.1\r\n" H "\r\n"), "404 200", OPEN, NULL},
-    {"refused with a large body", B("POST /missing HTTP/1.1\r\n" H "Content-Length: 70000\r\n\r\nhello"), "404", CLOSED, NULL},
-    {"refused with chunks", B("POST /missing HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n"), "404", CLOSED, NULL},
-    {"refused, Expect", B("POST /missing HTTP/1.1\r\n" H "Expect: 100-continue\r\nContent-Length: 5\r\n\r\n"), "404", CLOSED, NULL},
+    {"refused with a small body",
+     B("POST /missing HTTP/1.1\r\n" H "Content-Length: 5\r\n\r\nhelloGET /2 HTTP/1.1\r\n" H "\r\n"), "404 200", OPEN,
+     NULL},
+    {"refused with a large body", B("POST /missing HTTP/1.1\r\n" H "Content-Length: 70000\r\n\r\nhello"), "404", CLOSED,
+     NULL},
+    {"refused with chunks", B("POST /missing HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n"),
+     "404", CLOSED, NULL},
+    {"refused, Expect", B("POST /missing HTTP/1.1\r\n" H "Expect: 100-continue\r\nContent-Length: 5\r\n\r\n"), "404",
+     CLOSED, NULL},
     {"refused, lines of the handler", B("GET /busy HTTP/1.1\r\n" H "\r\n"), "503", OPEN, NULL},
 };
 
@@ -231,8 +289,11 @@ static char *outcome(struct fixture *f, const struct request *r, const size_t *c
         client_ended(&c, MS);
     client_statuses(&c, statuses);
     const char *from = strncmp(statuses, "100 ", 4) == 0 ? statuses + 4 : statuses;
-    int n = asprintf(&text, "%s|%s|%s|%.*s", from, c.reset ? "reset" : c.ended ? "closed" : "open", f->refused, (int)f->seen.n,
-                     f->seen.n > 0 ? f->seen.p : "");
+    int n = asprintf(&text, "%s|%s|%s|%.*s", from,
+                     c.reset   ? "reset"
+                     : c.ended ? "closed"
+                               : "open",
+                     f->refused, (int)f->seen.n, f->seen.n > 0 ? f->seen.p : "");
     assert_true(n > 0);
     client_close(&c);
     return text;
@@ -246,7 +307,8 @@ static void each_request_gets_its_answer_and_hurts_nobody(void **state)
         const struct request *r = &requests[i];
         char wanted[256];
         char *got = outcome(f, r, NULL, 0);
-        int n = snprintf(wanted, sizeof wanted, "%s|%s|%s|", r->statuses, r->after == OPEN ? "open" : "closed", r->cause ? r->cause : "");
+        int n = snprintf(wanted, sizeof wanted, "%s|%s|%s|", r->statuses, r->after == OPEN ? "open" : "closed",
+                         r->cause ? r->cause : "");
         if (strncmp(got, wanted, (size_t)n) != 0)
             fail_msg("%s: wanted %s, got %s", r->name, wanted, got);
         free(got);
@@ -348,20 +410,23 @@ static void an_answer_is_byte_for_byte_what_it_should_be(void **state)
     client_open(&c, f);
     SEND(&c, "GET /busy HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     client_read(&c, 1, MS);
-    assert_string_equal(c.text, "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\nRetry-After: 3\r\n\r\n");
+    assert_string_equal(
+        c.text, "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\nRetry-After: 3\r\n\r\n");
     client_close(&c);
     client_open(&c, f);
     SEND(&c, "HEAD / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
     SEND(&c, "GET / HTTP/1.0\r\n\r\n");
     client_ended(&c, MS);
-    assert_string_equal(c.text, "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\nConnection: keep-alive\r\n\r\n"
-                                "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\nConnection: close\r\n\r\nfine\n");
+    assert_string_equal(
+        c.text, "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\nConnection: keep-alive\r\n\r\n"
+                "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\nConnection: close\r\n\r\nfine\n");
     client_close(&c);
     client_open(&c, f);
     SEND(&c, "GET / HTTP/3.0\r\n");
     client_ended(&c, MS);
-    assert_string_equal(c.text, "HTTP/1.1 505 HTTP Version Not Supported\r\nContent-Type: application/json\r\nContent-Length: 53\r\n"
-                                "Connection: close\r\n\r\n{\"error\":\"only HTTP/1.1 and HTTP/1.0 are supported\"}\n");
+    assert_string_equal(
+        c.text, "HTTP/1.1 505 HTTP Version Not Supported\r\nContent-Type: application/json\r\nContent-Length: 53\r\n"
+                "Connection: close\r\n\r\n{\"error\":\"only HTTP/1.1 and HTTP/1.0 are supported\"}\n");
     client_close(&c);
     fixture_free(f);
 }
