@@ -48,6 +48,7 @@ static int grow(struct mr_scan *s, size_t need)
  * what the writer is writing is never seen half. */
 static int need(struct mr_scan *s, uint64_t off, size_t n, const char **p)
 {
+    *p = NULL;
     if (off + n > s->end)
         return ENODATA;
     if (off < s->buf_off || off + n > s->buf_off + s->n) {
@@ -140,7 +141,7 @@ static int record_at(struct mr_scan *s, uint64_t off, uint32_t least, struct mr_
     size_t bytes = MR_RECORD_BYTES + (size_t)h->source + h->payload;
     if (mr_round_up(bytes, 8) > s->group.end - off)
         return 0;
-    uint32_t crc;
+    uint32_t crc = 0;
     if (bytes > CHUNK) {
         sys = crc_far(s, off, bytes, &crc);
     } else {

@@ -120,9 +120,12 @@ static bool has_records(const struct mr_segment *s)
     return s->at.last_seq >= s->at.first_seq;
 }
 
-/* Under lock. The header of a segment that begins with first_seq at the least, after q->before. */
+/* Under lock. The header of a segment after q->before. first_seq: of what is being written, 0 if nothing is; then it begins
+ * with what waits (appended while this thread was busy), or else with what will be appended next. */
 static struct mr_seg_head head_plan(struct mr_queue *q, uint64_t first_seq, bool prewritten)
 {
+    if (!first_seq)
+        first_seq = q->filling.count ? q->filling.first_seq : q->next_seq;
     struct mr_seg_head h = {.number = q->next_number++, .first_seq = first_seq, .flags = prewritten ? MR_SEG_PREWRITTEN : 0};
     memcpy(h.id, q->id, sizeof h.id);
     mr_random(&h.salt, sizeof h.salt);
@@ -204,7 +207,7 @@ static enum mr_code segment_next(struct mr_queue *q, uint64_t first_seq, bool mu
         uv_mutex_lock(&q->lock);
         if (q->spares_n)
             spare = q->spares[--q->spares_n];
-        struct mr_seg_head h = head_plan(q, first_seq ? first_seq : q->next_seq, spare != 0);
+        struct mr_seg_head h = head_plan(q, first_seq, spare != 0);
         if (q->before)
             mr_sources_merge(&prev_sources, &q->before->sources);
         uv_mutex_unlock(&q->lock);
@@ -291,6 +294,7 @@ static int run_write(struct mr_queue *q, const struct run *run)
     static const char zeros[MR_BLOCK] = {0};
     struct mr_segment *s = q->current;
     unsigned char head[MR_GROUP_BYTES];
+    assert(run->first_seq > s->at.last_seq); /* else no reader would take it */
     struct mr_group_head g = {s->at.end, s->at.end + MR_GROUP_BYTES + run->n, run->first_seq, run->count};
     mr_group_put(head, s->at.salt, &g);
     /* Up to the block's end: a block that is not in memory would have to be read before a part of it is written. */
