@@ -4,6 +4,7 @@
 #undef MR_FAULTS
 #define MR_FAULTS 1
 #include "base/fault.c"
+#include "base/file.c"
 
 #include "test.h"
 
@@ -75,6 +76,24 @@ static void mutants_are_on_if_named_and_off_if_not(void **state)
     assert_int_equal(WEXITSTATUS(under("MILLRACE_MUTANT", "", ask_mutants)), 0);
 }
 
+/* A pipe cannot be synced and the path is no directory: only who does not try at all succeeds. */
+static int sync_the_impossible(void)
+{
+    struct mr_err err;
+    int ends[2];
+    if (pipe(ends) != 0)
+        return 100;
+    return (mr_file_sync(ends[1], "pipe", &err) == MR_OK) + 2 * (mr_dir_sync("/dev/null", &err) == MR_OK);
+}
+
+static void each_mutant_switches_its_own_sync_off(void **state)
+{
+    (void)state;
+    assert_int_equal(WEXITSTATUS(under("MILLRACE_MUTANT", "", sync_the_impossible)), 0);
+    assert_int_equal(WEXITSTATUS(under("MILLRACE_MUTANT", "no_sync", sync_the_impossible)), 1);
+    assert_int_equal(WEXITSTATUS(under("MILLRACE_MUTANT", "no_dirsync", sync_the_impossible)), 2);
+}
+
 static void a_spec_with_a_mistake_ends_the_program(void **state)
 {
     (void)state;
@@ -107,6 +126,7 @@ int main(void)
         cmocka_unit_test(a_crash_point_kills_at_the_nth_passing),
         cmocka_unit_test(a_failure_point_fails_where_it_is_told_to),
         cmocka_unit_test(mutants_are_on_if_named_and_off_if_not),
+        cmocka_unit_test(each_mutant_switches_its_own_sync_off),
         cmocka_unit_test(a_spec_with_a_mistake_ends_the_program),
         cmocka_unit_test(every_point_has_its_name),
     };

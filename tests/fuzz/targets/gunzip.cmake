@@ -1,0 +1,1 @@
+mr_fuzz_target(gunzip DEPS mr_base)

@@ -1,0 +1,1 @@
+mr_fuzz_target(text DEPS mr_base)
