@@ -582,6 +582,8 @@ static struct mr_json_slice value_at(bytes p, bytes end)
     bytes after = type == MR_JSON_STRING                           ? past_string(p, end)
                   : type == MR_JSON_OBJECT || type == MR_JSON_ARRAY ? past_container(p, end)
                                                                     : past_scalar(p, end);
+    if (after == p) /* a stray bracket or comma: no value, so that an iteration always moves on */
+        return (struct mr_json_slice){0};
     return (struct mr_json_slice){type, {(const char *)p, (size_t)(after - p)}};
 }
 

@@ -1,0 +1,1 @@
+mr_fuzz_target(envelope DEPS mr_zone)

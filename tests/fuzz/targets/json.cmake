@@ -1,0 +1,1 @@
+mr_fuzz_target(json DEPS mr_base)
