@@ -321,7 +321,7 @@ static enum mr_code sweep_one(struct local *l, const char *staged, struct mr_err
 static void remove_folder(struct local *l, const char *folder, const char *instance)
 {
     char path[PATH_MAX];
-    int fd;
+    int fd = -1;
     if (local_path(l, folder, LOCAL_LOCK, path, NULL) != MR_OK || access(path, F_OK) != 0) {
         unlinkat(l->root_fd, folder, AT_REMOVEDIR); /* never locked: fails if it is not empty */
         return;

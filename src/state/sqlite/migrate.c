@@ -77,7 +77,7 @@ static enum mr_code parent_of(const char *path, char *out, size_t cap, struct mr
     memcpy(out, slash ? path : ".", n);
     out[n] = '\0';
     if (n == 0)
-        strcpy(out, "/");
+        memcpy(out, "/", sizeof "/");
     return MR_OK;
 }
 
