@@ -125,7 +125,7 @@ void mr_http_stall(struct mr_http_server *s, struct mr_conn *asker, size_t lacke
     mr_http_listening(s, false);
     for (struct mr_link *l = s->all.next; l != &s->all; l = l->next) {
         struct mr_conn *c = MR_OF(l, struct mr_conn, all);
-        if (c->state != MR_CONN_CLOSED && c->reading) {
+        if (c->state != MR_CONN_CLOSED && c->state != MR_CONN_LINGER && c->reading) { /* lingering ones keep nothing */
             uv_read_stop((uv_stream_t *)&c->tcp);
             c->reading = false;
         }

@@ -172,6 +172,8 @@ static void admit(struct mr_http_server *s, int fd, const struct sockaddr_storag
         return;
     }
     c->at_door = true;
+    mr_peer_put(s, c->peer);
+    c->peer = NULL;
     if (s->at_door++ >= MR_HTTP_ABOVE_CAP) {
         mr_http_count_refused(s, cause, mr_conn_remote(c));
         mr_conn_close(c);

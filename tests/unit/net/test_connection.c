@@ -2,7 +2,7 @@
 /* The life of a connection: pipelining, answers that come later, half-closing, draining, closing. */
 #include "unit/net/net_tests.h"
 
-#include <fcntl.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -400,6 +400,45 @@ static void a_wrong_address_is_refused_with_a_reason(void **state)
     fixture_free(f);
 }
 
+static int on_head_v6(void *arg, struct mr_http_request *req, const struct mr_http_head *head, size_t *limit,
+                      struct mr_http_answer *answer)
+{
+    (void)req;
+    (void)limit;
+    snprintf(arg, 64, "%.*s", (int)head->remote.n, head->remote.p);
+    *answer = (struct mr_http_answer){.status = 404};
+    return -1;
+}
+
+static void it_listens_on_ipv6(void **state)
+{
+    struct fixture *f = fixture_new(NULL, 64 << 20, 0);
+    char remote[64] = "";
+    struct mr_http_options o = {.loop = &f->loop, .name = "v6", .listen = "[::1]:0"};
+    struct mr_http_server *s;
+    struct mr_err err;
+    bool closed = false;
+    (void)state;
+    mr_http_limits_default(&o.limits);
+    o.handler.on_head = on_head_v6;
+    o.handler.arg = remote;
+    if (mr_http_listen(&o, &s, &err) != MR_OK) { /* a machine without IPv6 */
+        fixture_free(f);
+        skip();
+    }
+    struct client c = {.f = f, .fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+    struct sockaddr_in6 a = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)mr_http_port(s))};
+    a.sin6_addr = in6addr_loopback;
+    assert_int_equal(connect(c.fd, (struct sockaddr *)&a, sizeof a), 0);
+    SEND(&c, HONEST);
+    assert_int_equal(client_read(&c, 1, MS), 1);
+    assert_memory_equal(remote, "[::1]:", 6);
+    client_close(&c);
+    mr_http_close(s, set_flag, &closed);
+    assert_true(fixture_until(f, &closed, MS));
+    fixture_free(f);
+}
+
 int run_connection_tests(void)
 {
     const struct CMUnitTest tests[] = {
@@ -420,6 +459,7 @@ int run_connection_tests(void)
         cmocka_unit_test(two_thousand_idle_connections_cost_little),
         cmocka_unit_test(spent_descriptors_hang_nobody),
         cmocka_unit_test(a_wrong_address_is_refused_with_a_reason),
+        cmocka_unit_test(it_listens_on_ipv6),
     };
     return cmocka_run_group_tests_name("connections", tests, NULL, NULL);
 }
