@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Own calendar arithmetic: gmtime_r and timegm would do, but tie a parser of outside bytes to time_t, locale files and TZ. */
+/* Own calendar arithmetic: gmtime_r and timegm would do, but tie a parser of outside bytes to time_t, locale files and
+ * TZ. */
 #include "millrace/clock.h"
 
 #include <assert.h>
 #include <time.h>
 
 enum {
-    DAYS_PER_ERA = 146097,    /* 400 Gregorian years */
-    DAYS_TO_EPOCH = 719468,   /* from 0000-03-01 to 1970-01-01 */
-    FIRST_DAY = -719528,      /* 0000-01-01: four digits of year hold no less ... */
-    LAST_DAY = 2932896,       /* 9999-12-31: ... and no more */
+    DAYS_PER_ERA = 146097,  /* 400 Gregorian years */
+    DAYS_TO_EPOCH = 719468, /* from 0000-03-01 to 1970-01-01 */
+    FIRST_DAY = -719528,    /* 0000-01-01: four digits of year hold no less ... */
+    LAST_DAY = 2932896,     /* 9999-12-31: ... and no more */
 };
 #define US_PER_S INT64_C(1000000)
 
@@ -188,8 +189,8 @@ bool mr_time_parse(struct mr_str s, int64_t *wall_us)
     int hour, minute, second;
     int64_t us, offset;
     if (!take_day(&s, &day) || !take_char(&s, "Tt") || !take_digits(&s, 2, &hour) || !take_char(&s, ":") ||
-        !take_digits(&s, 2, &minute) || !take_char(&s, ":") || !take_digits(&s, 2, &second) || !take_fraction(&s, &us) ||
-        !take_offset(&s, &offset) || s.n != 0)
+        !take_digits(&s, 2, &minute) || !take_char(&s, ":") || !take_digits(&s, 2, &second) ||
+        !take_fraction(&s, &us) || !take_offset(&s, &offset) || s.n != 0)
         return false;
     if (hour > 23 || minute > 59 || second > 60)
         return false;

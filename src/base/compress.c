@@ -54,7 +54,9 @@ enum mr_code mr_deflater_new(enum mr_codec c, int level, struct mr_deflater **ou
     if (!d)
         return mr_err_sys(err, ENOMEM, "compressor");
     d->codec = c;
-    enum mr_code code = c == MR_CODEC_ZSTD ? zstd_new(d, level, err) : c == MR_CODEC_GZIP ? gzip_new(d, level, err) : MR_OK;
+    enum mr_code code = c == MR_CODEC_ZSTD   ? zstd_new(d, level, err)
+                        : c == MR_CODEC_GZIP ? gzip_new(d, level, err)
+                                             : MR_OK;
     if (code != MR_OK) {
         mr_deflater_free(d);
         return code;
@@ -108,8 +110,8 @@ static enum mr_code zstd_feed(struct mr_deflater *d, struct mr_str in, bool end,
         left = ZSTD_compressStream2(d->zstd, &dst, &src, mode);
         out->n += dst.pos;
         if (ZSTD_isError(left))
-            return mr_err_set(err, ZSTD_getErrorCode(left) == ZSTD_error_memory_allocation ? MR_ENOMEM : MR_EIO, "zstd: %s",
-                              ZSTD_getErrorName(left));
+            return mr_err_set(err, ZSTD_getErrorCode(left) == ZSTD_error_memory_allocation ? MR_ENOMEM : MR_EIO,
+                              "zstd: %s", ZSTD_getErrorName(left));
     }
     return MR_OK;
 }
@@ -156,7 +158,8 @@ enum mr_code mr_deflater_feed(struct mr_deflater *d, struct mr_str in, bool end,
                                       : mr_err_sys(err, ENOMEM, "bytes");
 }
 
-/* Room for inflate, but never past `limit` decoded bytes: at the limit one byte of scratch tells "just fits" from "more". */
+/* Room for inflate, but never past `limit` decoded bytes: at the limit one byte of scratch tells "just fits" from
+ * "more". */
 static bool gunzip_room(z_stream *z, struct mr_buf *out, size_t start, size_t limit, unsigned char *scratch)
 {
     size_t left = limit - (out->n - start);
@@ -172,7 +175,10 @@ static enum mr_code gunzip_failed(int rc, const z_stream *z, struct mr_err *err)
 {
     if (rc == Z_MEM_ERROR)
         return mr_err_sys(err, ENOMEM, "gzip");
-    return mr_err_set(err, MR_EMALFORMED, "gzip: %s", z->msg ? z->msg : rc == Z_BUF_ERROR ? "ends too early" : "not a gzip stream");
+    return mr_err_set(err, MR_EMALFORMED, "gzip: %s",
+                      z->msg              ? z->msg
+                      : rc == Z_BUF_ERROR ? "ends too early"
+                                          : "not a gzip stream");
 }
 
 static enum mr_code gunzip_into(z_stream *z, struct mr_str in, size_t limit, struct mr_buf *out, struct mr_err *err)
@@ -186,7 +192,8 @@ static enum mr_code gunzip_into(z_stream *z, struct mr_str in, size_t limit, str
             left -= z->avail_in;
         }
         if (!gunzip_room(z, out, start, limit, &scratch))
-            return mr_err_set(err, out->limit - start < limit ? MR_ETOOBIG : MR_ENOMEM, "gzip: no room for the decoded bytes");
+            return mr_err_set(err, out->limit - start < limit ? MR_ETOOBIG : MR_ENOMEM,
+                              "gzip: no room for the decoded bytes");
         size_t offered = z->avail_out;
         bool at_limit = z->next_out == &scratch;
         int rc = inflate(z, Z_NO_FLUSH);
@@ -340,7 +347,9 @@ enum mr_code mr_inflate_file(const char *path, enum mr_codec c, mr_inflate_cb cb
         code = mr_err_sys(err, ENOMEM, "read %s", path);
     } else {
         f.out = f.in + CHUNK;
-        code = c == MR_CODEC_ZSTD ? inflate_zstd(&f, err) : c == MR_CODEC_GZIP ? inflate_gzip(&f, err) : inflate_none(&f, err);
+        code = c == MR_CODEC_ZSTD   ? inflate_zstd(&f, err)
+               : c == MR_CODEC_GZIP ? inflate_gzip(&f, err)
+                                    : inflate_none(&f, err);
     }
     free(f.in);
     close(f.fd);

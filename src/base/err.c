@@ -112,7 +112,8 @@ enum mr_code mr_err_sys(struct mr_err *err, int sys, const char *fmt, ...)
     va_start(args, fmt);
     size_t n = format(msg, sizeof msg, fmt, args);
     va_end(args);
-    append(msg, sizeof msg, n, ": ", strerror_r(sys, scratch, sizeof scratch)); /* GNU's: thread-safe, returns the text */
+    append(msg, sizeof msg, n, ": ",
+           strerror_r(sys, scratch, sizeof scratch)); /* GNU's: thread-safe, returns the text */
     err->code = code;
     err->sys = sys;
     memcpy(err->msg, msg, sizeof msg);

@@ -16,7 +16,8 @@ enum mr_code mr_file_sync(int fd, const char *name, struct mr_err *err)
 {
     if (MR_MUTANT(no_sync))
         return MR_OK;
-    /* Not tried again after an error: the kernel may have dropped the dirty pages, and the second call would say "fine". */
+    /* Not tried again after an error: the kernel may have dropped the dirty pages, and the second call would say
+     * "fine". */
     if (fdatasync(fd) != 0)
         return mr_err_sys(err, errno, "sync %s", name);
     return MR_OK;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The low-level SHA calls are deprecated in OpenSSL 3, and used all the same: their state is plain memory, copied for each
- * message without a heap block or a lookup. Measured for 1 KiB (SHA-1, -256, -512): 0.63, 0.68, 1.52 us; with
+/* The low-level SHA calls are deprecated in OpenSSL 3, and used all the same: their state is plain memory, copied for
+ * each message without a heap block or a lookup. Measured for 1 KiB (SHA-1, -256, -512): 0.63, 0.68, 1.52 us; with
  * EVP_MD_CTX_copy_ex 0.68, 0.72, 1.58 us. */
 #define OPENSSL_API_COMPAT 0x10100000L
 #define OPENSSL_SUPPRESS_DEPRECATED

@@ -52,7 +52,8 @@ size_t mr_budget_used(const struct mr_budget *b)
     return b->used;
 }
 
-struct mr_share *mr_share_new(struct mr_budget *b, const char *name, size_t cap, void (*on_relief)(void *arg), void *arg)
+struct mr_share *mr_share_new(struct mr_budget *b, const char *name, size_t cap, void (*on_relief)(void *arg),
+                              void *arg)
 {
     struct mr_share *s = calloc(1, sizeof *s);
     if (!s)

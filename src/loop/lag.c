@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A turn is the time between two prepares (just before poll) less what the loop slept in poll. A check handle would not do:
- * it runs after poll's own callbacks, which are most of the work. UV_METRICS_IDLE_TIME has libuv count the sleep; it costs one
- * more epoll_wait a turn that finds nothing ready, so nothing when it matters. */
+/* A turn is the time between two prepares (just before poll) less what the loop slept in poll. A check handle would not
+ * do: it runs after poll's own callbacks, which are most of the work. UV_METRICS_IDLE_TIME has libuv count the sleep;
+ * it costs one more epoll_wait a turn that finds nothing ready, so nothing when it matters. */
 #include "internal.h"
 
 static void on_prepare(uv_prepare_t *handle)

@@ -43,14 +43,15 @@ static void abort_if_open(uv_handle_t *handle, void *arg)
     struct mr_loop *loop = arg;
     if (uv_is_closing(handle) || handle == (uv_handle_t *)&loop->lag_prepare || mr_workers_own(loop->workers, handle))
         return;
-    fprintf(stderr, "millrace: our bug: the loop is closed with an open %s handle\n", uv_handle_type_name(handle->type));
+    fprintf(stderr, "millrace: our bug: the loop is closed with an open %s handle\n",
+            uv_handle_type_name(handle->type));
     abort();
 }
 
 void mr_loop_close(struct mr_loop *loop)
 {
     uv_walk(&loop->uv, abort_if_open, loop);
-    uv_run(&loop->uv, UV_RUN_DEFAULT); /* closing handles, requests and jobs that are out */
+    uv_run(&loop->uv, UV_RUN_DEFAULT);       /* closing handles, requests and jobs that are out */
     uv_walk(&loop->uv, abort_if_open, loop); /* what their callbacks may have opened */
     mr_lag_stop(loop);
     mr_workers_close(loop->workers, NULL, NULL);

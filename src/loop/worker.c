@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Happy path: submit puts a job at the end of its lane; a thread of the lane takes it, runs it, puts it on the one list of ended
- * jobs and wakes the loop; the loop takes that list whole and calls each done().
+/* Happy path: submit puts a job at the end of its lane; a thread of the lane takes it, runs it, puts it on the one list
+ * of ended jobs and wakes the loop; the loop takes that list whole and calls each done().
  *
  * Ways to fail: only mr_workers_new, when a thread or the wake-up handle cannot be made.
  *
@@ -201,7 +201,8 @@ enum mr_code mr_workers_new(uv_loop_t *uv, struct mr_workers **out, struct mr_er
         return mr_err_sys(err, ENOMEM, "worker lanes");
     bool made = pthread_mutex_init(&w->ended_mutex, NULL) == 0;
     for (int i = 0; i < MR_LANES; i++)
-        made = made && pthread_mutex_init(&w->lanes[i].mutex, NULL) == 0 && pthread_cond_init(&w->lanes[i].more, NULL) == 0;
+        made = made && pthread_mutex_init(&w->lanes[i].mutex, NULL) == 0 &&
+               pthread_cond_init(&w->lanes[i].more, NULL) == 0;
     if (!made)
         abort(); /* they only need the memory that they lie in */
     int rc = start_lanes(w);

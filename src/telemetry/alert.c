@@ -119,7 +119,8 @@ static void tell(struct mr_alerts *a, const struct open_alert *o, const char *ev
         a->sink(a->sink_arg, &o->shown);
 }
 
-void mr_alert_open(struct mr_alerts *a, enum mr_alert_id id, const char *source, const char *stream, const char *fmt, ...)
+void mr_alert_open(struct mr_alerts *a, enum mr_alert_id id, const char *source, const char *stream, const char *fmt,
+                   ...)
 {
     assert((unsigned)id < MR_A_COUNT);
     source = or_empty(source);
@@ -171,7 +172,8 @@ void mr_alert_restore(struct mr_alerts *a, const struct mr_alert *alert)
         snprintf(o->text, sizeof o->text, "%s", or_empty(alert->text));
         o->shown.changed_us = alert->changed_us;
     }
-    o->shown.opened_us = alert->opened_us; /* found again before it was restored: it has been open since then all the same */
+    o->shown.opened_us =
+        alert->opened_us; /* found again before it was restored: it has been open since then all the same */
     o->shown.repeats += alert->repeats;
 }
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Happy path: the line is built on the caller's stack, then the mutex is held for one poll and one write.
  *
- * Ways to fail: the pipe is full (poll says so, or EAGAIN), closed (EPIPE), the disk is full: the line is lost and counted.
+ * Ways to fail: the pipe is full (poll says so, or EAGAIN), closed (EPIPE), the disk is full: the line is lost and
+ * counted.
  *
- * A line is at most PIPE_BUF bytes: a pipe takes such a write whole or not at all, and one that poll has called writable
- * takes it without blocking. The mutex keeps two threads from sharing one poll's answer. */
+ * A line is at most PIPE_BUF bytes: a pipe takes such a write whole or not at all, and one that poll has called
+ * writable takes it without blocking. The mutex keeps two threads from sharing one poll's answer. */
 #include "millrace/log.h"
 
 #include "millrace/clock.h"
@@ -25,7 +26,7 @@
 enum {
     TEXT_MAX = 512, /* bytes of a string value */
     LINE_MAX_BYTES = PIPE_BUF,
-    LINE_END = 16,  /* kept free for the mark that facts are missing, and the end of the line */
+    LINE_END = 16, /* kept free for the mark that facts are missing, and the end of the line */
 };
 
 struct mr_log {
@@ -102,10 +103,20 @@ static void put_format(struct line *l, const char *fmt, ...)
         put(l, text, (size_t)n);
 }
 
+/* What a first byte promises; 0 if no sequence begins so. */
+static size_t utf8_promise(unsigned char first)
+{
+    if (first < 0x80)
+        return 1;
+    if (first < 0xc2 || first > 0xf4)
+        return 0;
+    return first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
+}
+
 /* Length of the UTF-8 sequence at p, 0 if there is none: overlong forms, surrogates and cut sequences are none. */
 static size_t utf8_length(const unsigned char *p, size_t n)
 {
-    size_t length = p[0] < 0x80 ? 1 : p[0] >= 0xc2 && p[0] < 0xe0 ? 2 : p[0] >= 0xe0 && p[0] < 0xf0 ? 3 : p[0] >= 0xf0 && p[0] < 0xf5 ? 4 : 0;
+    size_t length = utf8_promise(p[0]);
     if (length == 0 || length > n)
         return 0;
     for (size_t i = 1; i < length; i++)
@@ -148,8 +159,8 @@ static void put_quoted(struct line *l, struct mr_str s)
 static bool is_plain(struct mr_str s)
 {
     for (size_t i = 0; i < s.n; i++)
-        if (!((s.p[i] >= 'a' && s.p[i] <= 'z') || (s.p[i] >= 'A' && s.p[i] <= 'Z') || (s.p[i] >= '0' && s.p[i] <= '9') ||
-              (s.p[i] != '\0' && strchr("._:/@%+,-", s.p[i]))))
+        if (!((s.p[i] >= 'a' && s.p[i] <= 'z') || (s.p[i] >= 'A' && s.p[i] <= 'Z') ||
+              (s.p[i] >= '0' && s.p[i] <= '9') || (s.p[i] != '\0' && strchr("._:/@%+,-", s.p[i]))))
             return false;
     return s.n > 0 && s.n <= TEXT_MAX;
 }
@@ -232,7 +243,8 @@ static bool write_quietly(int fd, const char *p, size_t n)
     return wrote == (ssize_t)n;
 }
 
-void mr_log_write(struct mr_log *log, enum mr_level level, const char *source, const char *event, const struct mr_kv *facts)
+void mr_log_write(struct mr_log *log, enum mr_level level, const char *source, const char *event,
+                  const struct mr_kv *facts)
 {
     if (!log || (int)level < atomic_load_explicit(&log->least, memory_order_relaxed))
         return;

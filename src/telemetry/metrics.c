@@ -26,8 +26,9 @@ static const char *const type_names[] = {"counter", "gauge", "histogram"};
  * bound must never change its spelling, or it is another series. */
 static const double bounds[BUCKETS] = {0.00005, 0.00012, 0.0003, 0.0007, 0.0017, 0.004, 0.01, 0.025,
                                        0.06,    0.15,    0.35,   0.85,   2,      5,     12,   30};
-static const char *const bound_texts[BUCKETS] = {"0.00005", "0.00012", "0.0003", "0.0007", "0.0017", "0.004", "0.01", "0.025",
-                                                 "0.06",    "0.15",    "0.35",   "0.85",   "2",      "5",     "12",   "30"};
+static const char *const bound_texts[BUCKETS] = {"0.00005", "0.00012", "0.0003", "0.0007", "0.0017", "0.004",
+                                                 "0.01",    "0.025",   "0.06",   "0.15",   "0.35",   "0.85",
+                                                 "2",       "5",       "12",     "30"};
 
 struct histogram {
     atomic_int_fast64_t buckets[BUCKETS + 1]; /* not cumulated; the last is above all bounds */
@@ -38,7 +39,7 @@ struct mr_cell {
     struct mr_cell *next;
     enum type type;
     union {
-        atomic_int_fast64_t count;   /* counter */
+        atomic_int_fast64_t count; /* counter */
         _Atomic(double) gauge;
         struct histogram histogram;
     } u;
@@ -63,7 +64,8 @@ struct mr_metrics *mr_metrics_new(void)
     struct mr_metrics *m = calloc(1, sizeof *m);
     if (!m || pthread_mutex_init(&m->mutex, NULL) != 0)
         abort(); /* at start-up */
-    /* A row without labels is there from the start: an absent series and a zero are different things to an alert rule. */
+    /* A row without labels is there from the start: an absent series and a zero are different things to an alert rule.
+     */
     for (int id = 0; id < MR_M_COUNT; id++)
         if (label_count((enum mr_metric)id) == 0)
             mr_metric0(m, (enum mr_metric)id);
@@ -134,7 +136,8 @@ void mr_cell_add(struct mr_cell *c, int64_t n)
         return;
     }
     double was = atomic_load_explicit(&c->u.gauge, memory_order_relaxed);
-    while (!atomic_compare_exchange_weak_explicit(&c->u.gauge, &was, was + (double)n, memory_order_relaxed, memory_order_relaxed))
+    while (!atomic_compare_exchange_weak_explicit(&c->u.gauge, &was, was + (double)n, memory_order_relaxed,
+                                                  memory_order_relaxed))
         ;
 }
 
@@ -200,7 +203,8 @@ static void write_value(struct mr_buf *out, const char *value)
 }
 
 /* name<suffix>{label="value",le="..."} and a space; `le` may be NULL. */
-static void write_series(struct mr_buf *out, enum mr_metric id, const struct mr_cell *c, const char *suffix, const char *le)
+static void write_series(struct mr_buf *out, enum mr_metric id, const struct mr_cell *c, const char *suffix,
+                         const char *le)
 {
     mr_buf_puts(out, rows[id].name);
     mr_buf_puts(out, suffix);
@@ -254,7 +258,8 @@ void mr_metrics_write(struct mr_metrics *m, struct mr_buf *out)
     for (int id = 0; id < MR_M_COUNT; id++) {
         if (!m->cells[id])
             continue;
-        mr_buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", rows[id].name, rows[id].help, rows[id].name, type_names[rows[id].type]);
+        mr_buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", rows[id].name, rows[id].help, rows[id].name,
+                      type_names[rows[id].type]);
         for (const struct mr_cell *c = m->cells[id]; c; c = c->next)
             write_cell(out, (enum mr_metric)id, c);
     }
@@ -263,11 +268,13 @@ void mr_metrics_write(struct mr_metrics *m, struct mr_buf *out)
 
 void mr_metrics_reference(struct mr_buf *out)
 {
-    mr_buf_puts(out, "# Metrics\n\n"
-                     "Prometheus text format at `/metrics` of the admin listener. Generated from the table in "
-                     "`include/millrace/metrics.h`; a test compares.\n\n"
-                     "A row without labels is there from the start; one with labels appears when it is first used. Label values\n"
-                     "come from the config, never from outside. The buckets of every histogram, in seconds: ");
+    mr_buf_puts(
+        out,
+        "# Metrics\n\n"
+        "Prometheus text format at `/metrics` of the admin listener. Generated from the table in "
+        "`include/millrace/metrics.h`; a test compares.\n\n"
+        "A row without labels is there from the start; one with labels appears when it is first used. Label values\n"
+        "come from the config, never from outside. The buckets of every histogram, in seconds: ");
     for (size_t i = 0; i < BUCKETS; i++)
         mr_buf_printf(out, "%s%s", bound_texts[i], i + 1 < BUCKETS ? ", " : ".\n\n");
     mr_buf_puts(out, "| metric | type | labels | meaning |\n|---|---|---|---|\n");

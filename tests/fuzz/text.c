@@ -5,7 +5,11 @@
 
 #include <stdlib.h>
 
-#define CHECK(condition) do { if (!(condition)) abort(); } while (0)
+#define CHECK(condition)                                                                                               \
+    do {                                                                                                               \
+        if (!(condition))                                                                                              \
+            abort();                                                                                                   \
+    } while (0)
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
 
@@ -14,7 +18,8 @@ static void times(struct mr_str in)
     int64_t us, back;
     int32_t day;
     char text[28];
-    if (mr_time_parse(in, &us) && mr_day_of(us) >= -719528 && mr_day_of(us) <= 2932896) { /* an offset may leave year 0 or 9999 */
+    if (mr_time_parse(in, &us) && mr_day_of(us) >= -719528 &&
+        mr_day_of(us) <= 2932896) { /* an offset may leave year 0 or 9999 */
         mr_time_text(us, text);
         CHECK(mr_time_parse(mr_str_c(text), &back) && back == us);
     }

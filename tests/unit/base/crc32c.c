@@ -20,8 +20,9 @@ static void the_vectors_of_rfc_3720_come_out(void **state)
         assert_int_equal(mr_crc32c(0, bytes, 32), expected[i]);
         assert_int_equal(by_table(bytes, 32), expected[i]);
     }
-    static const unsigned char read_command[48] = {0x01, 0xc0, [16] = 0x14, [21] = 0, [22] = 0x04, [26] = 0, [27] = 0x14,
-                                                   [28] = 0, [31] = 0x18, [32] = 0x28, [40] = 0x02};
+    static const unsigned char read_command[48] = {
+        0x01,        0xc0,     [16] = 0x14, [21] = 0,    [22] = 0x04, [26] = 0,
+        [27] = 0x14, [28] = 0, [31] = 0x18, [32] = 0x28, [40] = 0x02};
     assert_int_equal(mr_crc32c(0, read_command, 48), 0xd9963a56);
     assert_int_equal(mr_crc32c(0, "123456789", 9), 0xe3069283);
     assert_int_equal(mr_crc32c(0, NULL, 0), 0);

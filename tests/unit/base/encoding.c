@@ -31,8 +31,13 @@ static void hex_of_another_length_or_with_other_bytes_is_refused(void **state)
 static void the_vectors_of_rfc_4648_come_out_both_ways(void **state)
 {
     (void)state;
-    static const char *const cases[][2] = {{"", ""},           {"f", "Zg=="},         {"fo", "Zm8="},        {"foo", "Zm9v"},
-                                           {"foob", "Zm9vYg=="}, {"fooba", "Zm9vYmE="}, {"foobar", "Zm9vYmFy"}};
+    static const char *const cases[][2] = {{"", ""},
+                                           {"f", "Zg=="},
+                                           {"fo", "Zm8="},
+                                           {"foo", "Zm9v"},
+                                           {"foob", "Zm9vYg=="},
+                                           {"fooba", "Zm9vYmE="},
+                                           {"foobar", "Zm9vYmFy"}};
     for (size_t i = 0; i < MR_COUNT(cases); i++) {
         struct mr_buf b;
         mr_buf_init(&b, 64);
@@ -50,8 +55,8 @@ static void the_vectors_of_rfc_4648_come_out_both_ways(void **state)
 static void base64_that_the_encoder_would_not_write_is_refused(void **state)
 {
     (void)state;
-    static const char *const cases[] = {"Zg", "Zg=", "Zg===", "Z", "Z===", "=", "====", "Zh==", "Zm9=", "Zm9v ", " Zm9v",
-                                        "Zm\n9v", "Zm9v=", "Zg==Zg==", "Zm8_", "Zm8-", "Z=g="};
+    static const char *const cases[] = {"Zg",    "Zg=",   "Zg===",  "Z",     "Z===",     "=",    "====", "Zh==", "Zm9=",
+                                        "Zm9v ", " Zm9v", "Zm\n9v", "Zm9v=", "Zg==Zg==", "Zm8_", "Zm8-", "Z=g="};
     unsigned char out[16];
     size_t n;
     for (size_t i = 0; i < MR_COUNT(cases); i++)

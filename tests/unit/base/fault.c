@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A plan is read once a process, so every case runs in a child. The module itself is compiled in, with its points switched
- * on, whatever the build says. */
+/* A plan is read once a process, so every case runs in a child. The module itself is compiled in, with its points
+ * switched on, whatever the build says. */
 #undef MR_FAULTS
 #define MR_FAULTS 1
 #include "base/fault.c"
@@ -50,10 +50,14 @@ static void a_failure_point_fails_where_it_is_told_to(void **state)
     static const struct {
         const char *spec;
         int failed; /* base 4: a digit a passing, 2: failed */
-    } cases[] = {{"queue_write:1:EIO", 2 * 16},         {"queue_write:2:EIO", 2 * 4},
-                 {"queue_write:2-3:EIO", 2 * 4 + 2},    {"queue_write:*:EIO", 2 * 16 + 2 * 4 + 2},
-                 {"queue_write:3:5", 2},                {"queue_write:9:EIO", 0},
-                 {"queue_written:1:EIO", 0},            {"queue_write:1:EIO,queue_write:3:EIO", 2 * 16 + 2},
+    } cases[] = {{"queue_write:1:EIO", 2 * 16},
+                 {"queue_write:2:EIO", 2 * 4},
+                 {"queue_write:2-3:EIO", 2 * 4 + 2},
+                 {"queue_write:*:EIO", 2 * 16 + 2 * 4 + 2},
+                 {"queue_write:3:5", 2},
+                 {"queue_write:9:EIO", 0},
+                 {"queue_written:1:EIO", 0},
+                 {"queue_write:1:EIO,queue_write:3:EIO", 2 * 16 + 2},
                  {"queue_free:1:ENOSPC", 16}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         int status = under("MILLRACE_FAIL", cases[i].spec, pass_queue_write_three_times);
@@ -98,12 +102,14 @@ static void a_spec_with_a_mistake_ends_the_program(void **state)
 {
     (void)state;
     static const char *const cases[][2] = {
-        {"MILLRACE_FAIL", "queue_wrote:1:EIO"}, {"MILLRACE_FAIL", "queue_write:1"},      {"MILLRACE_FAIL", "queue_write:0:EIO"},
-        {"MILLRACE_FAIL", "queue_write:1:EWHAT"}, {"MILLRACE_FAIL", "queue_write:1:EIO:x"}, {"MILLRACE_FAIL", "queue_write:3-2:EIO"},
-        {"MILLRACE_FAIL", "queue_write:-1:EIO"}, {"MILLRACE_FAIL", "queue_write:1:EIO,"}, {"MILLRACE_FAIL", "queue_write:1x:EIO"},
-        {"MILLRACE_FAIL", "queue_write::EIO"},  {"MILLRACE_CRASH", "queue_write"},       {"MILLRACE_CRASH", "queue_write:1:EIO"},
-        {"MILLRACE_CRASH", "queue_write:*"},    {"MILLRACE_CRASH", ":1"},                {"MILLRACE_MUTANT", "no_luck"},
-        {"MILLRACE_MUTANT", "no_sync,"},
+        {"MILLRACE_FAIL", "queue_wrote:1:EIO"},   {"MILLRACE_FAIL", "queue_write:1"},
+        {"MILLRACE_FAIL", "queue_write:0:EIO"},   {"MILLRACE_FAIL", "queue_write:1:EWHAT"},
+        {"MILLRACE_FAIL", "queue_write:1:EIO:x"}, {"MILLRACE_FAIL", "queue_write:3-2:EIO"},
+        {"MILLRACE_FAIL", "queue_write:-1:EIO"},  {"MILLRACE_FAIL", "queue_write:1:EIO,"},
+        {"MILLRACE_FAIL", "queue_write:1x:EIO"},  {"MILLRACE_FAIL", "queue_write::EIO"},
+        {"MILLRACE_CRASH", "queue_write"},        {"MILLRACE_CRASH", "queue_write:1:EIO"},
+        {"MILLRACE_CRASH", "queue_write:*"},      {"MILLRACE_CRASH", ":1"},
+        {"MILLRACE_MUTANT", "no_luck"},           {"MILLRACE_MUTANT", "no_sync,"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         int status = under(cases[i][0], cases[i][1], pass_queue_write_three_times);

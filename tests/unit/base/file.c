@@ -41,7 +41,8 @@ static void a_replaced_file_has_the_new_bytes_and_mode_and_no_neighbour(void **s
 static void a_leftover_of_a_killed_replace_is_written_over(void **state)
 {
     struct mr_err err;
-    assert_int_equal(mr_file_replace(in(state, "file.tmp"), MR_STR("half of something much longer"), 0600, &err), MR_OK);
+    assert_int_equal(mr_file_replace(in(state, "file.tmp"), MR_STR("half of something much longer"), 0600, &err),
+                     MR_OK);
     assert_int_equal(mr_file_replace(in(state, "file"), MR_STR("new"), 0600, &err), MR_OK);
     assert_holds(in(state, "file"), "new");
 }

@@ -57,9 +57,11 @@ static void the_vectors_of_rfc_4231_come_out(void **state)
                         "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
     assert_string_equal(hmac(MR_SHA256, repeated(key, (char)0xaa, 20), repeated(text, (char)0xdd, 50)),
                         "773ea91e36800e46854db8ebd09181a72959098b3ef8c122d9635514ced565fe");
-    assert_string_equal(hmac(MR_SHA256, repeated(key, (char)0xaa, 131), MR_STR("Test Using Larger Than Block-Size Key - Hash Key First")),
+    assert_string_equal(hmac(MR_SHA256, repeated(key, (char)0xaa, 131),
+                             MR_STR("Test Using Larger Than Block-Size Key - Hash Key First")),
                         "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54");
-    assert_string_equal(hmac(MR_SHA512, repeated(key, (char)0xaa, 131), MR_STR("Test Using Larger Than Block-Size Key - Hash Key First")),
+    assert_string_equal(hmac(MR_SHA512, repeated(key, (char)0xaa, 131),
+                             MR_STR("Test Using Larger Than Block-Size Key - Hash Key First")),
                         "80b24263c7c1a3ebb71493c1dd7be8b49b46d1f41b4aeec1121b013783f8f352"
                         "6b56d037e05f2598bd0fd2215d6a1e5295e64f73f63f0aec8b915a985d786598");
 }
@@ -68,11 +70,13 @@ static void the_vectors_of_rfc_2202_come_out(void **state)
 {
     (void)state;
     char key[80];
-    assert_string_equal(hmac(MR_SHA1, repeated(key, 0x0b, 20), MR_STR("Hi There")), "b617318655057264e28bc0b6fb378c8ef146be00");
+    assert_string_equal(hmac(MR_SHA1, repeated(key, 0x0b, 20), MR_STR("Hi There")),
+                        "b617318655057264e28bc0b6fb378c8ef146be00");
     assert_string_equal(hmac(MR_SHA1, MR_STR("Jefe"), MR_STR("what do ya want for nothing?")),
                         "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79");
-    assert_string_equal(hmac(MR_SHA1, repeated(key, (char)0xaa, 80), MR_STR("Test Using Larger Than Block-Size Key - Hash Key First")),
-                        "aa4ae5e15272d00e95705637ce8a3b55ed402112");
+    assert_string_equal(
+        hmac(MR_SHA1, repeated(key, (char)0xaa, 80), MR_STR("Test Using Larger Than Block-Size Key - Hash Key First")),
+        "aa4ae5e15272d00e95705637ce8a3b55ed402112");
 }
 
 static void a_key_serves_many_messages_in_any_pieces(void **state)

@@ -10,8 +10,8 @@ static void the_ceiling_doubles_up_to_the_cap(void **state)
     static const int64_t ceilings[] = {100, 200, 400, 800, 1000, 1000, 1000};
     for (size_t i = 0; i < sizeof ceilings / sizeof ceilings[0]; i++) {
         struct mr_backoff same = b;
-        assert_int_equal(mr_backoff_next(&same, (uint64_t)ceilings[i]), ceilings[i]);     /* the ceiling can be drawn */
-        assert_int_equal(mr_backoff_next(&b, (uint64_t)ceilings[i] + 1), 0);              /* and nothing above it */
+        assert_int_equal(mr_backoff_next(&same, (uint64_t)ceilings[i]), ceilings[i]); /* the ceiling can be drawn */
+        assert_int_equal(mr_backoff_next(&b, (uint64_t)ceilings[i] + 1), 0);          /* and nothing above it */
     }
     mr_backoff_reset(&b);
     assert_int_equal(mr_backoff_next(&b, 100), 100);

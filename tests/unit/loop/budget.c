@@ -55,7 +55,8 @@ static void on_relief(void *arg)
 static void a_share_holds_at_most_its_cap(void **state)
 {
     struct fixture *f = *state;
-    struct mr_share *a = mr_share_new(f->budget, "a", 300, NULL, NULL), *b = mr_share_new(f->budget, "b", 0, NULL, NULL),
+    struct mr_share *a = mr_share_new(f->budget, "a", 300, NULL, NULL),
+                    *b = mr_share_new(f->budget, "b", 0, NULL, NULL),
                     *c = mr_share_new(f->budget, "c", 5000, NULL, NULL);
     assert_true(mr_share_take(a, 300));
     assert_false(mr_share_take(a, 1)); /* its neighbours still can */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* test.h - what cmocka wants to be included first, and a loop that must be empty at the end (mr_loop_close aborts if not). */
+/* test.h - what cmocka wants to be included first, and a loop that must be empty at the end (mr_loop_close aborts if
+ * not). */
 #ifndef MR_TESTS_UNIT_LOOP_TEST_H
 #define MR_TESTS_UNIT_LOOP_TEST_H
 
@@ -9,9 +10,9 @@
 #include <stdint.h>
 
 #include <cmocka.h>
-#include <stdlib.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "millrace/loop.h"

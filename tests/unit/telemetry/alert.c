@@ -101,7 +101,8 @@ static void after_an_hour_a_repeat_is_logged_again(void **state)
     mr_alert_open(f->alerts, MR_A_SIGNATURE_BURST, "shop", NULL, "second");
     mr_alert_open(f->alerts, MR_A_SIGNATURE_BURST, "shop", NULL, "third");
     const char *text = log_pipe_read(f->pipe);
-    assert_non_null(strstr(text, "warn  source=shop event=alert_still_open alert=signature_burst why=second repeats=1"));
+    assert_non_null(
+        strstr(text, "warn  source=shop event=alert_still_open alert=signature_burst why=second repeats=1"));
     assert_null(strstr(text, "third"));
     assert_int_equal(f->told, 2);
 }
@@ -141,7 +142,13 @@ static void a_closed_alert_says_so_once_and_may_open_anew(void **state)
 static void a_restored_alert_is_open_since_then_and_quiet(void **state)
 {
     struct fixture *f = *state;
-    struct mr_alert kept = {.id = MR_A_QUEUE_FULL, .source = NULL, .stream = "", .text = "full", .opened_us = 42, .changed_us = 43, .repeats = 5};
+    struct mr_alert kept = {.id = MR_A_QUEUE_FULL,
+                            .source = NULL,
+                            .stream = "",
+                            .text = "full",
+                            .opened_us = 42,
+                            .changed_us = 43,
+                            .repeats = 5};
     mr_alert_restore(f->alerts, &kept);
     assert_string_equal(log_pipe_read(f->pipe), "");
     assert_int_equal(f->told, 0);
@@ -155,7 +162,8 @@ static void a_restored_alert_is_open_since_then_and_quiet(void **state)
 static void an_alert_found_before_it_is_restored_keeps_its_first_time(void **state)
 {
     struct fixture *f = *state;
-    struct mr_alert kept = {.id = MR_A_QUEUE_FULL, .source = "", .stream = "", .text = "old", .opened_us = 42, .repeats = 5};
+    struct mr_alert kept = {
+        .id = MR_A_QUEUE_FULL, .source = "", .stream = "", .text = "old", .opened_us = 42, .repeats = 5};
     mr_alert_open(f->alerts, MR_A_QUEUE_FULL, NULL, NULL, "new");
     mr_alert_restore(f->alerts, &kept);
     mr_alert_restore(f->alerts, &(struct mr_alert){.id = (enum mr_alert_id)MR_A_COUNT}); /* a row of another version */

@@ -30,7 +30,8 @@ static void a_json_line_has_time_level_source_event_and_facts(void **state)
 {
     (void)state;
     struct log_pipe *p = log_pipe_new(MR_LOG_JSON);
-    mr_log_warn(p->log, "orders", "fetch_failed", MR_I("try", 3), MR_R("load", 0.5), MR_S("why", "connection \"reset\""));
+    mr_log_warn(p->log, "orders", "fetch_failed", MR_I("try", 3), MR_R("load", 0.5),
+                MR_S("why", "connection \"reset\""));
     json_t *line = parsed(p);
     assert_int_equal(strlen(field(line, "ts")), 27);
     assert_string_equal(field(line, "level"), "warn");
@@ -50,7 +51,8 @@ static void a_text_line_reads_like_a_sentence(void **state)
     mr_log_warn(p->log, "orders", "fetch_failed", MR_I("try", 3), MR_S("next_in", "8s"), MR_S("why", "reset by peer"),
                 MR_S("empty", ""));
     const char *text = log_pipe_read(p);
-    assert_string_equal(text + 27, " warn  source=orders event=fetch_failed try=3 next_in=8s why=\"reset by peer\" empty=\"\"\n");
+    assert_string_equal(text + 27,
+                        " warn  source=orders event=fetch_failed try=3 next_in=8s why=\"reset by peer\" empty=\"\"\n");
     mr_log_info(p->log, NULL, "started", MR_I("pid", 1));
     assert_string_equal(log_pipe_read(p) + 27, " info  event=started pid=1\n");
     log_pipe_free(p);
@@ -86,7 +88,8 @@ static void lines_below_the_level_are_not_written(void **state)
 static void outside_text_cannot_break_a_line_or_a_terminal(void **state)
 {
     (void)state;
-    struct mr_str evil = MR_STR("a\nb\rc\x1b[31m\0d\x7f \xc2\x9b \xff\xc0\xaf \xed\xa0\x80 \xe2\x82 \xf0\x9f\x98\x80 \"\\");
+    struct mr_str evil =
+        MR_STR("a\nb\rc\x1b[31m\0d\x7f \xc2\x9b \xff\xc0\xaf \xed\xa0\x80 \xe2\x82 \xf0\x9f\x98\x80 \"\\");
     for (int format = MR_LOG_JSON; format <= MR_LOG_TEXT; format++) {
         struct log_pipe *p = log_pipe_new((enum mr_log_format)format);
         mr_log_info(p->log, NULL, "request", MR_SN("path", evil));
@@ -118,7 +121,9 @@ static void any_bytes_make_a_line_that_parses(void **state)
             seed ^= seed << 13;
             seed ^= seed >> 17;
             seed ^= seed << 5;
-            bytes[i] = (char)(round % 2 ? seed >> 8 : (seed >> 8) % 4 ? 0xc0 + (seed >> 16) % 64 : 0x80 + (seed >> 16) % 64);
+            bytes[i] = (char)(round % 2         ? seed >> 8
+                              : (seed >> 8) % 4 ? 0xc0 + (seed >> 16) % 64
+                                                : 0x80 + (seed >> 16) % 64);
         }
         mr_log_info(p->log, NULL, "noise", MR_SN("bytes", ((struct mr_str){bytes, seed % (sizeof bytes + 1)})));
         json_decref(parsed(p));
@@ -133,8 +138,8 @@ static void a_long_text_is_cut_at_512_bytes_and_says_so(void **state)
     char text[1400];
     for (size_t i = 0; i + 1 < sizeof text; i += 2)
         memcpy(text + i, "\xc3\xa9", 2);
-    mr_log_info(p->log, NULL, "long", MR_SN("even", ((struct mr_str){text, 1400})), MR_SN("odd", ((struct mr_str){text + 1, 1399})),
-                MR_SN("fits", ((struct mr_str){text, 512})));
+    mr_log_info(p->log, NULL, "long", MR_SN("even", ((struct mr_str){text, 1400})),
+                MR_SN("odd", ((struct mr_str){text + 1, 1399})), MR_SN("fits", ((struct mr_str){text, 512})));
     json_t *line = parsed(p);
     assert_int_equal(strlen(field(line, "even")), 512 + 3);
     assert_string_equal(field(line, "even") + 510, "\xc3\xa9...");
@@ -169,8 +174,8 @@ static void numbers_that_json_has_not_are_null(void **state)
 {
     (void)state;
     struct log_pipe *p = log_pipe_new(MR_LOG_JSON);
-    mr_log_info(p->log, NULL, "numbers", MR_R("nan", (double)NAN), MR_R("inf", (double)INFINITY), MR_I("min", INT64_MIN),
-                MR_SN("absent", ((struct mr_str){0})));
+    mr_log_info(p->log, NULL, "numbers", MR_R("nan", (double)NAN), MR_R("inf", (double)INFINITY),
+                MR_I("min", INT64_MIN), MR_SN("absent", ((struct mr_str){0})));
     json_t *line = parsed(p);
     assert_true(json_is_null(json_object_get(line, "nan")));
     assert_true(json_is_null(json_object_get(line, "inf")));
