@@ -238,7 +238,6 @@ static void on_landed(void *arg, const struct mr_err *err)
 static void on_listener_drained(void *arg)
 {
     struct hub *h = arg;
-    h->server = NULL;
     lander_drain(h->lander, false, on_landed, h);
 }
 
