@@ -2,7 +2,7 @@
 /* backup.c - a copy of one moment, whole and durable or not there at all.
  *
  * VACUUM INTO on a connection of its own, on another lane: decisions go on meanwhile, and the copy has no holes. It is
- * written beside its final name, synced, and linked there: link() never replaces what somebody else has put at that name.
+ * written beside its final name, synced, and renamed in a way that never replaces what somebody else has put at that name.
  * Ways to fail: the name is taken (MR_EEXIST), no room, not readable; then the half copy is deleted. */
 #include "state/sqlite/sqlite.h"
 
@@ -53,6 +53,18 @@ static enum mr_code make_part(const char *part, struct mr_err *err)
     return MR_OK;
 }
 
+static enum mr_code name_it(const char *part, const char *to, struct mr_err *err)
+{
+    if (renameat2(AT_FDCWD, part, AT_FDCWD, to, RENAME_NOREPLACE) == 0)
+        return MR_OK;
+    if (errno != EINVAL && errno != ENOSYS)
+        return mr_err_sys(err, errno, "name it");
+    /* not every file system knows that; those have links */
+    if (link(part, to) != 0)
+        return mr_err_sys(err, errno, "name it");
+    return unlink(part) == 0 ? MR_OK : mr_err_sys(err, errno, "delete %s", part);
+}
+
 enum mr_code mr_db_backup(const char *from, const char *to, struct mr_err *err)
 {
     char part[4096];
@@ -65,11 +77,9 @@ enum mr_code mr_db_backup(const char *from, const char *to, struct mr_err *err)
         return mr_err_set(err, MR_ECONFIG, "backup %s: the path is too long", to);
     if (make_part(part, err) != MR_OK)
         return mr_err_wrap(err, "backup");
-    if (vacuum_into(from, part, err) == MR_OK && sync_file(part, err) == MR_OK && link(part, to) != 0)
-        mr_err_sys(err, errno, "name it %s", to);
-    if (unlink(part) != 0 && err->code == MR_OK)
-        mr_err_sys(err, errno, "delete %s", part);
-    if (err->code != MR_OK)
+    if (vacuum_into(from, part, err) != MR_OK || sync_file(part, err) != MR_OK || name_it(part, to, err) != MR_OK) {
+        unlink(part);
         return mr_err_wrap(err, "backup %s", to);
+    }
     return sync_folder(to, err);
 }

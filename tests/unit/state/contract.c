@@ -433,6 +433,38 @@ static void an_id_that_another_landing_inserted_drops_this_one_whole(void **stat
     assert_int_equal(f->which, 1);
 }
 
+static void a_large_decision_that_loses_leaves_nothing_and_its_neighbours_win(void **state)
+{
+    struct fix *f = *state;
+    enum { LARGE = 5000 };
+    struct mr_seen *ids = calloc(LARGE, sizeof *ids);
+    struct small s[3];
+    struct fix answers[3] = {{.answers = 0}};
+    assert_non_null(ids);
+    for (unsigned i = 0; i < LARGE; i++)
+        ids[i] = seen_id(i < LARGE - 1 ? i : 0, 1, TEST_DAY);
+    for (int i = 0; i < 3; i++) {
+        static const char *const parts[] = {"a", "b", "c"};
+        small_init(&s[i], f, parts[i], 0, i);
+    }
+    s[1].d.seen = ids;
+    s[1].d.seen_count = LARGE;
+    for (int i = 0; i < 3; i++)
+        mr_store_decide(f->store, &s[i].d, fix_on_decided, &answers[i]);
+    while (!answers[2].answers)
+        uv_run(&f->loop.uv, UV_RUN_ONCE);
+    assert_int_equal(answers[0].code, MR_OK);
+    assert_int_equal(answers[1].code, MR_ESEEN);
+    assert_int_equal(answers[1].which, LARGE - 1);
+    assert_int_equal(answers[2].code, MR_OK);
+    assert_string_equal(fix_positions(f, NULL), "s/t/a v1 {\"at\":0}\ns/t/c v1 {\"at\":2}\n");
+    assert_int_equal(look(f, ids, TEST_DAY, 1)[0], MR_SEEN_NO);
+    s[1].d.seen_count = LARGE - 1;
+    assert_int_equal(fix_decide(f, &s[1].d), MR_OK);
+    assert_int_equal(look(f, ids, TEST_DAY, 64)[63], MR_SEEN_SAME);
+    free(ids);
+}
+
 static void the_first_id_of_a_day_survives_a_landing_that_lost(void **state)
 {
     struct fix *f = *state;
@@ -729,6 +761,7 @@ int contract_run(const char *url)
         T(a_days_counts_are_those_of_its_published_files),
         T(seen_ids_are_found_in_the_days_asked_for_and_outlive_a_reopen),
         T(an_id_that_another_landing_inserted_drops_this_one_whole),
+        T(a_large_decision_that_loses_leaves_nothing_and_its_neighbours_win),
         T(the_first_id_of_a_day_survives_a_landing_that_lost),
         T(a_person_sets_a_position_and_the_server_is_fenced),
         T(a_person_deletes_positions),
