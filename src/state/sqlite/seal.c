@@ -38,7 +38,8 @@ static bool held_open(struct mr_db *db, int32_t day)
 {
     int64_t stages = mr_sql_int(db, 0,
                                 "SELECT 1 FROM stages s JOIN instances i ON i.id = s.instance WHERE i.ended IS NULL AND s.ingest_date <= ? LIMIT 1", "d", day);
-    int64_t landings = mr_sql_int(db, 0, "SELECT 1 FROM landings WHERE state = 'decided' AND ingest_date <= ? LIMIT 1", "d", day);
+    /* +: by the index of the few that are unpublished, not by the one of all dates */
+    int64_t landings = mr_sql_int(db, 0, "SELECT 1 FROM landings WHERE state = 'decided' AND +ingest_date <= ? LIMIT 1", "d", day);
     return stages || landings;
 }
 
