@@ -51,7 +51,7 @@ def run(mutant):
             for n in range(WAITING):
                 post(server, f"waiting-{n}")
             value = json.dumps(moved(json.loads(row["value"]), WAITING))
-            done = server.cli("state set", "hooks", row["part"], value)
+            done = server.cli("state set", "hooks/hooks", row["part"], value)
             if done.returncode:
                 raise AssertionError(f"state set: {done}")
             post(server, "after")

@@ -134,7 +134,8 @@ static uint64_t bytes_in(const char *dir)
     for (struct dirent *e; (e = readdir(d)) != NULL;) {
         char path[PATH_MAX];
         struct stat st;
-        snprintf(path, sizeof path, "%s/%s", dir, e->d_name);
+        if (snprintf(path, sizeof path, "%s/%s", dir, e->d_name) >= PATH_MAX)
+            continue;
         if (e->d_name[0] != '.' && stat(path, &st) == 0)
             sum += (uint64_t)st.st_size;
     }

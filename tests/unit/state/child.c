@@ -29,7 +29,8 @@ static enum mr_code decide_step(struct fix *f, int64_t expected)
     return fix_decide(f, &s.d);
 }
 
-/* -- a disk that fails at the commit: no file may grow, or hold a byte at all ------------------------------------------------- */
+/* -- a disk that fails at the commit: no file may grow, or hold a byte at all
+ * ------------------------------------------------- */
 
 struct healer {
     uv_timer_t timer;
@@ -102,7 +103,8 @@ int child_main(const char *what, const char *url)
     if (fix_open(f, !set) != MR_OK || (!set && fix_begin(f) != MR_OK))
         return 1;
     if (set)
-        code = WAIT_DONE(f, mr_store_position_set(f->store, MR_STR("s"), MR_STR("t"), MR_STR("p"), MR_STR("{\"at\":77}"), fix_on_done, f));
+        code = WAIT_DONE(f, mr_store_position_set(f->store, MR_STR("s"), MR_STR("t"), MR_STR("p"),
+                                                  MR_STR("{\"at\":77}"), fix_on_done, f));
     else if (strcmp(what, "stale") == 0)
         code = decide_step(f, 0) == MR_OK ? decide_step(f, 0) : MR_EIO;
     else if (strcmp(what, "broken") == 0 || strcmp(what, "dead") == 0)

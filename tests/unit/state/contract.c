@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* contract.c - what store.h and state.h promise, whatever keeps the rows. Nothing here knows SQLite: fix_setup_open() makes the store. */
+/* contract.c - what store.h and state.h promise, whatever keeps the rows. Nothing here knows SQLite: fix_setup_open()
+ * makes the store. */
 #include "unit/state/contract.h"
 
 #include "millrace/clock.h"
@@ -7,7 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* -- decisions --------------------------------------------------------------------------------------------------------------- */
+/* -- decisions
+ * --------------------------------------------------------------------------------------------------------------- */
 
 static void a_new_store_has_an_id_and_has_decided_nothing(void **state)
 {
@@ -41,10 +43,11 @@ static void a_decision_moves_positions_and_outlives_a_reopen(void **state)
     assert_string_equal(mr_store_facts(f->store)->id, id);
     assert_string_equal(fix_positions(f, NULL), "s/t/p v1 {\"at\":1}\n");
     char line[512];
-    snprintf(line, sizeof line,
-             "%lld L-p-0-1 s decided _staging/L-p-0-1=source=s/L-p-0-1,3,99,4294967294"
-             " [{\"source\":\"s\",\"stream\":\"t\",\"part\":\"p\",\"old_version\":0,\"old\":null,\"new\":{\"at\":1}}]\n",
-             (long long)number);
+    snprintf(
+        line, sizeof line,
+        "%lld L-p-0-1 s decided _staging/L-p-0-1=source=s/L-p-0-1,3,99,4294967294"
+        " [{\"source\":\"s\",\"stream\":\"t\",\"part\":\"p\",\"old_version\":0,\"old\":null,\"new\":{\"at\":1}}]\n",
+        (long long)number);
     assert_string_equal(fix_unpublished(f), line);
     assert_int_equal(f->day, TEST_DAY);
     assert_string_equal(fix_landings(f, "L-p-0-1", 0, 0), line);
@@ -60,7 +63,8 @@ static void a_lost_compare_and_swap_leaves_nothing(void **state)
     small_init(&s, f, "p", 0, 1);
     assert_int_equal(fix_decide(f, &s.d), MR_OK);
     int64_t number = f->number;
-    struct mr_move moves[2] = {{MR_STR("s"), MR_STR("t"), MR_STR("q"), 0, MR_STR("7")}, {MR_STR("s"), MR_STR("t"), MR_STR("p"), 0, MR_STR("8")}};
+    struct mr_move moves[2] = {{MR_STR("s"), MR_STR("t"), MR_STR("q"), 0, MR_STR("7")},
+                               {MR_STR("s"), MR_STR("t"), MR_STR("p"), 0, MR_STR("8")}};
     small_init(&s, f, "x", 0, 2);
     small_file(&s, TEST_DAY);
     s.d.moves = moves;
@@ -86,7 +90,8 @@ static void many_decisions_wait_together_and_only_the_loser_loses(void **state)
     for (int i = 0; i < MANY; i++) {
         char part[8];
         snprintf(part, sizeof part, "p%d", i);
-        small_init(&s[i], f, i == MANY / 2 ? "p0" : part, 0, i); /* the one in the middle wants what the first has moved */
+        small_init(&s[i], f, i == MANY / 2 ? "p0" : part, 0,
+                   i); /* the one in the middle wants what the first has moved */
         s[i].move.part = i == MANY / 2 ? MR_STR("p0") : (struct mr_str){s[i].landing + 2, 2};
         answers[i] = (struct fix){.answers = 0};
         mr_store_decide(f->store, &s[i].d, fix_on_decided, &answers[i]);
@@ -206,7 +211,8 @@ static void published_landings_are_no_more_to_be_finished(void **state)
     assert_non_null(strstr(fix_landings(f, "L-b-0-1", 0, 0), " lost "));
 }
 
-/* -- instances ------------------------------------------------------------------------------------------------------------------ */
+/* -- instances
+ * ------------------------------------------------------------------------------------------------------------------ */
 
 static void a_swept_instance_can_neither_decide_nor_renew_nor_stage(void **state)
 {
@@ -218,7 +224,7 @@ static void a_swept_instance_can_neither_decide_nor_renew_nor_stage(void **state
     assert_int_equal(fix_decide(f, &s.d), MR_OK);
     assert_int_equal(fix_begin(f), MR_OK);
     assert_string_not_equal(f->self.id, old.id);
-    assert_string_equal(fix_unpublished(f), ""); /* the other one lives: what it decided is its own to publish */
+    assert_string_equal(fix_unpublished(f), "");  /* the other one lives: what it decided is its own to publish */
     assert_string_equal(fix_sweep(f, false), ""); /* its lease is long */
     char line[64];
     snprintf(line, sizeof line, "%s 1\n", old.id);
@@ -230,7 +236,9 @@ static void a_swept_instance_can_neither_decide_nor_renew_nor_stage(void **state
     assert_int_equal(fix_decide(f, &s.d), MR_EEPOCH);
     assert_int_equal(WAIT_DONE(f, mr_store_instance_renew(f->store, &old, 1000, fix_on_done, f)), MR_EEPOCH);
     assert_int_equal(WAIT_DONE(f, mr_store_instance_end(f->store, &old, fix_on_done, f)), MR_EEPOCH);
-    assert_int_equal(WAIT_DONE(f, mr_store_stage_begin(f->store, &old, MR_STR("W"), MR_STR("s"), TEST_DAY, fix_on_done, f)), MR_EEPOCH);
+    assert_int_equal(
+        WAIT_DONE(f, mr_store_stage_begin(f->store, &old, MR_STR("W"), MR_STR("s"), TEST_DAY, fix_on_done, f)),
+        MR_EEPOCH);
     s.d.instance = f->self;
     assert_int_equal(fix_decide(f, &s.d), MR_OK);
     s.d.instance.epoch = 2;
@@ -254,7 +262,9 @@ static void a_lease_that_ran_out_is_swept_a_renewed_one_is_not(void **state)
     assert_string_equal(fix_sweep(f, true), "");
 }
 
-/* -- sealing ---------------------------------------------------------------------------------------------------------------------- */
+/* -- sealing
+ * ----------------------------------------------------------------------------------------------------------------------
+ */
 
 static void a_sealed_day_takes_no_decision_and_says_which_is_the_last(void **state)
 {
@@ -273,7 +283,9 @@ static void a_sealed_day_takes_no_decision_and_says_which_is_the_last(void **sta
     s.d.day = TEST_DAY + 1;
     assert_int_equal(fix_decide(f, &s.d), MR_OK);
     assert_int_equal(f->day, TEST_DAY);
-    assert_int_equal(WAIT_DONE(f, mr_store_stage_begin(f->store, &f->self, MR_STR("W"), MR_STR("s"), TEST_DAY, fix_on_done, f)), MR_ESEALED);
+    assert_int_equal(
+        WAIT_DONE(f, mr_store_stage_begin(f->store, &f->self, MR_STR("W"), MR_STR("s"), TEST_DAY, fix_on_done, f)),
+        MR_ESEALED);
     /* it never goes back */
     assert_int_equal(fix_seal(f, TEST_DAY - 3), MR_OK);
     assert_int_equal(f->day, TEST_DAY);
@@ -287,7 +299,8 @@ static void sealing_waits_for_open_and_unpublished_landings(void **state)
     struct fix *f = *state;
     struct small s;
     struct mr_instance gone = f->self;
-    assert_int_equal(WAIT_DONE(f, mr_store_stage_begin(f->store, &gone, MR_STR("W"), MR_STR("s"), TEST_DAY, fix_on_done, f)), MR_OK);
+    assert_int_equal(
+        WAIT_DONE(f, mr_store_stage_begin(f->store, &gone, MR_STR("W"), MR_STR("s"), TEST_DAY, fix_on_done, f)), MR_OK);
     assert_int_equal(fix_seal(f, TEST_DAY), MR_OK);
     assert_true(f->blocked);
     assert_int_equal(f->day, MR_NO_DAY);
@@ -304,7 +317,9 @@ static void sealing_waits_for_open_and_unpublished_landings(void **state)
     assert_int_equal(fix_seal(f, TEST_DAY), MR_OK);
     assert_false(f->blocked);
     /* an instance that ended holds nothing open */
-    assert_int_equal(WAIT_DONE(f, mr_store_stage_begin(f->store, &gone, MR_STR("V"), MR_STR("s"), TEST_DAY + 1, fix_on_done, f)), MR_OK);
+    assert_int_equal(
+        WAIT_DONE(f, mr_store_stage_begin(f->store, &gone, MR_STR("V"), MR_STR("s"), TEST_DAY + 1, fix_on_done, f)),
+        MR_OK);
     assert_int_equal(fix_begin(f), MR_OK);
     fix_sweep(f, true);
     assert_int_equal(fix_seal(f, TEST_DAY + 1), MR_OK);
@@ -318,7 +333,9 @@ static void a_whole_landings_decision_closes_its_stage(void **state)
     struct small s;
     small_init(&s, f, "p", 0, 1);
     small_file(&s, TEST_DAY);
-    assert_int_equal(WAIT_DONE(f, mr_store_stage_begin(f->store, &f->self, s.d.landing, MR_STR("s"), TEST_DAY, fix_on_done, f)), MR_OK);
+    assert_int_equal(
+        WAIT_DONE(f, mr_store_stage_begin(f->store, &f->self, s.d.landing, MR_STR("s"), TEST_DAY, fix_on_done, f)),
+        MR_OK);
     assert_int_equal(fix_decide(f, &s.d), MR_OK);
     assert_int_equal(fix_published(f, f->number), MR_OK);
     assert_int_equal(fix_seal(f, TEST_DAY), MR_OK);
@@ -332,8 +349,9 @@ static void on_counts(void *arg, const struct mr_err *err, const struct mr_day_c
     f->code = err->code;
     f->text[0] = '\0';
     for (size_t i = 0; i < count; i++)
-        snprintf(f->text + strlen(f->text), sizeof f->text - strlen(f->text), "%.*s/%.*s %lld %lld %lld\n", (int)c[i].source.n, c[i].source.p, (int)c[i].stream.n,
-                 c[i].stream.p, (long long)c[i].files, (long long)c[i].rows, (long long)c[i].bytes);
+        snprintf(f->text + strlen(f->text), sizeof f->text - strlen(f->text), "%.*s/%.*s %lld %lld %lld\n",
+                 (int)c[i].source.n, c[i].source.p, (int)c[i].stream.n, c[i].stream.p, (long long)c[i].files,
+                 (long long)c[i].rows, (long long)c[i].bytes);
 }
 
 static void a_days_counts_are_those_of_its_published_files(void **state)
@@ -351,7 +369,9 @@ static void a_days_counts_are_those_of_its_published_files(void **state)
     assert_string_equal(f->text, "s/t 2 6 198\n");
 }
 
-/* -- seen ids --------------------------------------------------------------------------------------------------------------------------- */
+/* -- seen ids
+ * ---------------------------------------------------------------------------------------------------------------------------
+ */
 
 static struct mr_seen seen_id(unsigned n, unsigned char body, int32_t day)
 {
@@ -395,11 +415,13 @@ static void decide_ids(struct fix *f, const char *part, struct mr_seen *ids, siz
 static void seen_ids_are_found_in_the_days_asked_for_and_outlive_a_reopen(void **state)
 {
     struct fix *f = *state;
-    struct mr_seen ids[4] = {seen_id(1, 1, TEST_DAY), seen_id(2, 1, TEST_DAY), seen_id(3, 1, TEST_DAY + 1), seen_id(4, 1, TEST_DAY + 1)};
+    struct mr_seen ids[4] = {seen_id(1, 1, TEST_DAY), seen_id(2, 1, TEST_DAY), seen_id(3, 1, TEST_DAY + 1),
+                             seen_id(4, 1, TEST_DAY + 1)};
     decide_ids(f, "p", ids, 4, MR_OK);
     fix_close(f);
     assert_int_equal(fix_open(f, true), MR_OK);
-    struct mr_seen asked[5] = {seen_id(4, 1, TEST_DAY + 1), seen_id(9, 1, TEST_DAY + 1), seen_id(1, 2, TEST_DAY + 1), seen_id(3, 1, TEST_DAY), seen_id(3, 1, TEST_DAY - 1)};
+    struct mr_seen asked[5] = {seen_id(4, 1, TEST_DAY + 1), seen_id(9, 1, TEST_DAY + 1), seen_id(1, 2, TEST_DAY + 1),
+                               seen_id(3, 1, TEST_DAY), seen_id(3, 1, TEST_DAY - 1)};
     const unsigned char *got = look(f, asked, TEST_DAY - 3, 5);
     assert_int_equal(got[0], MR_SEEN_SAME);
     assert_int_equal(got[1], MR_SEEN_NO);
@@ -424,7 +446,8 @@ static void an_id_that_another_landing_inserted_drops_this_one_whole(void **stat
     assert_int_equal(got[2], MR_SEEN_NO);
     assert_string_equal(fix_positions(f, NULL), "s/t/a v1 {\"at\":1}\n");
     /* it came the day before, or, by a clock set back, the day after */
-    struct mr_seen tomorrow = seen_id(2, 1, TEST_DAY + 1), yesterday = seen_id(2, 1, TEST_DAY - 1), later = seen_id(2, 1, TEST_DAY + 2);
+    struct mr_seen tomorrow = seen_id(2, 1, TEST_DAY + 1), yesterday = seen_id(2, 1, TEST_DAY - 1),
+                   later = seen_id(2, 1, TEST_DAY + 2);
     decide_ids(f, "c", &tomorrow, 1, MR_ESEEN);
     decide_ids(f, "d", &yesterday, 1, MR_ESEEN);
     decide_ids(f, "e", &later, 1, MR_OK);
@@ -474,7 +497,9 @@ static void the_first_id_of_a_day_survives_a_landing_that_lost(void **state)
     assert_int_equal(look(f, twice, TEST_DAY, 1)[0], MR_SEEN_SAME);
 }
 
-/* -- people ------------------------------------------------------------------------------------------------------------------------------ */
+/* -- people
+ * ------------------------------------------------------------------------------------------------------------------------------
+ */
 
 static void a_person_sets_a_position_and_the_server_is_fenced(void **state)
 {
@@ -482,12 +507,18 @@ static void a_person_sets_a_position_and_the_server_is_fenced(void **state)
     struct small s;
     small_init(&s, f, "p", 0, 1);
     assert_int_equal(fix_decide(f, &s.d), MR_OK);
-    assert_int_equal(WAIT_DONE(f, mr_store_position_set(f->store, MR_STR("s"), MR_STR("t"), MR_STR("p"), MR_STR("{\"at\":0}"), fix_on_done, f)), MR_OK);
+    assert_int_equal(WAIT_DONE(f, mr_store_position_set(f->store, MR_STR("s"), MR_STR("t"), MR_STR("p"),
+                                                        MR_STR("{\"at\":0}"), fix_on_done, f)),
+                     MR_OK);
     small_init(&s, f, "p", 1, 2);
     assert_int_equal(fix_decide(f, &s.d), MR_EFENCED);
     assert_string_equal(fix_positions(f, "s"), "s/t/p v2 {\"at\":0}\n");
-    assert_int_equal(WAIT_DONE(f, mr_store_position_set(f->store, MR_STR("s"), MR_STR("t"), MR_STR("p"), MR_STR("{at:0}"), fix_on_done, f)), MR_EMALFORMED);
-    assert_int_equal(WAIT_DONE(f, mr_store_position_set(f->store, MR_STR("n"), MR_STR("t"), MR_STR(""), MR_STR("1"), fix_on_done, f)), MR_OK);
+    assert_int_equal(WAIT_DONE(f, mr_store_position_set(f->store, MR_STR("s"), MR_STR("t"), MR_STR("p"),
+                                                        MR_STR("{at:0}"), fix_on_done, f)),
+                     MR_EMALFORMED);
+    assert_int_equal(WAIT_DONE(f, mr_store_position_set(f->store, MR_STR("n"), MR_STR("t"), MR_STR(""), MR_STR("1"),
+                                                        fix_on_done, f)),
+                     MR_OK);
     assert_string_equal(fix_positions(f, NULL), "n/t/ v1 1\ns/t/p v2 {\"at\":0}\n");
 }
 
@@ -501,13 +532,17 @@ static void a_person_deletes_positions(void **state)
         small_init(&s, f, parts[i], 0, i);
         assert_int_equal(fix_decide(f, &s.d), MR_OK);
     }
-    assert_int_equal(WAIT_DONE(f, mr_store_position_set(f->store, MR_STR("s"), MR_STR("t"), MR_STR("q"), none, fix_on_done, f)), MR_OK);
+    assert_int_equal(
+        WAIT_DONE(f, mr_store_position_set(f->store, MR_STR("s"), MR_STR("t"), MR_STR("q"), none, fix_on_done, f)),
+        MR_OK);
     assert_string_equal(fix_positions(f, NULL), "s/t/p v1 {\"at\":0}\ns/t/r v1 {\"at\":2}\n");
     small_init(&s, f, "q", 1, 9);
     assert_int_equal(fix_decide(f, &s.d), MR_EFENCED);
-    assert_int_equal(WAIT_DONE(f, mr_store_position_set(f->store, MR_STR("s"), MR_STR("t"), none, none, fix_on_done, f)), MR_OK);
+    assert_int_equal(
+        WAIT_DONE(f, mr_store_position_set(f->store, MR_STR("s"), MR_STR("t"), none, none, fix_on_done, f)), MR_OK);
     assert_string_equal(fix_positions(f, NULL), "");
-    assert_int_equal(WAIT_DONE(f, mr_store_position_set(f->store, MR_STR("s"), none, none, none, fix_on_done, f)), MR_ENOENT);
+    assert_int_equal(WAIT_DONE(f, mr_store_position_set(f->store, MR_STR("s"), none, none, none, fix_on_done, f)),
+                     MR_ENOENT);
 }
 
 static void on_paused(void *arg, const struct mr_err *err, const struct mr_str *sources, size_t count)
@@ -517,7 +552,8 @@ static void on_paused(void *arg, const struct mr_err *err, const struct mr_str *
     f->code = err->code;
     f->text[0] = '\0';
     for (size_t i = 0; i < count; i++)
-        snprintf(f->text + strlen(f->text), sizeof f->text - strlen(f->text), "%.*s\n", (int)sources[i].n, sources[i].p);
+        snprintf(f->text + strlen(f->text), sizeof f->text - strlen(f->text), "%.*s\n", (int)sources[i].n,
+                 sources[i].p);
 }
 
 static const char *paused(struct fix *f)
@@ -559,7 +595,9 @@ static void adopting_raises_the_numbers_for_good(void **state)
     assert_int_equal(mr_store_facts(f->store)->last_number, 1001);
 }
 
-/* -- runs and alerts ------------------------------------------------------------------------------------------------------------------------ */
+/* -- runs and alerts
+ * ------------------------------------------------------------------------------------------------------------------------
+ */
 
 static void on_runs(void *arg, const struct mr_err *err, const struct mr_run_row *r, size_t count)
 {
@@ -568,9 +606,10 @@ static void on_runs(void *arg, const struct mr_err *err, const struct mr_run_row
     f->code = err->code;
     f->text[0] = '\0';
     for (size_t i = 0; i < count; i++)
-        snprintf(f->text + strlen(f->text), sizeof f->text - strlen(f->text), "%.*s/%.*s %.*s %lld-%lld %lld %.*s\n", (int)r[i].source.n, r[i].source.p,
-                 (int)r[i].stream.n, r[i].stream.p, (int)r[i].outcome.n, r[i].outcome.p, (long long)r[i].started_us, (long long)r[i].ended_us,
-                 (long long)r[i].rows, (int)r[i].bounds.n, r[i].bounds.p ? r[i].bounds.p : "");
+        snprintf(f->text + strlen(f->text), sizeof f->text - strlen(f->text), "%.*s/%.*s %.*s %lld-%lld %lld %.*s\n",
+                 (int)r[i].source.n, r[i].source.p, (int)r[i].stream.n, r[i].stream.p, (int)r[i].outcome.n,
+                 r[i].outcome.p, (long long)r[i].started_us, (long long)r[i].ended_us, (long long)r[i].rows,
+                 (int)r[i].bounds.n, r[i].bounds.p ? r[i].bounds.p : "");
 }
 
 static const char *last_runs(struct fix *f)
@@ -582,7 +621,12 @@ static const char *last_runs(struct fix *f)
 
 static void run(struct fix *f, const char *stream, int64_t at, int64_t rows)
 {
-    struct mr_run_row r = {.source = MR_STR("s"), .stream = mr_str_c(stream), .outcome = MR_STR("ok"), .started_us = at, .ended_us = at + 5, .rows = rows};
+    struct mr_run_row r = {.source = MR_STR("s"),
+                           .stream = mr_str_c(stream),
+                           .outcome = MR_STR("ok"),
+                           .started_us = at,
+                           .ended_us = at + 5,
+                           .rows = rows};
     assert_int_equal(WAIT_DONE(f, mr_store_run(f->store, &r, fix_on_done, f)), MR_OK);
 }
 
@@ -606,8 +650,9 @@ static void on_alerts(void *arg, const struct mr_err *err, const struct mr_alert
     f->code = err->code;
     f->text[0] = '\0';
     for (size_t i = 0; i < count; i++)
-        snprintf(f->text + strlen(f->text), sizeof f->text - strlen(f->text), "%s %s/%s %s %lld %lld x%llu\n", mr_alert_rows[a[i].id].name, a[i].source, a[i].stream,
-                 a[i].text, (long long)a[i].opened_us, (long long)a[i].changed_us, (unsigned long long)a[i].repeats);
+        snprintf(f->text + strlen(f->text), sizeof f->text - strlen(f->text), "%s %s/%s %s %lld %lld x%llu\n",
+                 mr_alert_rows[a[i].id].name, a[i].source, a[i].stream, a[i].text, (long long)a[i].opened_us,
+                 (long long)a[i].changed_us, (unsigned long long)a[i].repeats);
 }
 
 static const char *alerts(struct fix *f)
@@ -620,8 +665,10 @@ static const char *alerts(struct fix *f)
 static void alerts_open_repeat_and_close(void **state)
 {
     struct fix *f = *state;
-    struct mr_alert a = {.id = MR_A_DISK_LOW, .source = "", .stream = "", .text = "1 GiB left", .opened_us = 100, .changed_us = 100};
-    struct mr_alert b = {.id = MR_A_ID_CONFLICT, .source = "s", .stream = "t", .text = "evt_1", .opened_us = 200, .changed_us = 200};
+    struct mr_alert a = {
+        .id = MR_A_DISK_LOW, .source = "", .stream = "", .text = "1 GiB left", .opened_us = 100, .changed_us = 100};
+    struct mr_alert b = {
+        .id = MR_A_ID_CONFLICT, .source = "s", .stream = "t", .text = "evt_1", .opened_us = 200, .changed_us = 200};
     assert_int_equal(WAIT_DONE(f, mr_store_alert(f->store, &a, fix_on_done, f)), MR_OK);
     assert_int_equal(WAIT_DONE(f, mr_store_alert(f->store, &b, fix_on_done, f)), MR_OK);
     a.text = "1 MiB left";
@@ -636,7 +683,9 @@ static void alerts_open_repeat_and_close(void **state)
     assert_string_equal(alerts(f), "id_conflict s/t evt_1 200 200 x0\n");
 }
 
-/* -- retention ---------------------------------------------------------------------------------------------------------------------------------- */
+/* -- retention
+ * ----------------------------------------------------------------------------------------------------------------------------------
+ */
 
 static void keep_deletes_the_old_but_neither_unpublished_nor_lost_nor_newest(void **state)
 {
@@ -660,7 +709,13 @@ static void keep_deletes_the_old_but_neither_unpublished_nor_lost_nor_newest(voi
     }
     run(f, "t", 100, 7);
     run(f, "t", 200, 7);
-    struct mr_alert a = {.id = MR_A_DISK_LOW, .source = "", .stream = "", .text = "x", .opened_us = 100, .changed_us = 100, .closed_us = 150};
+    struct mr_alert a = {.id = MR_A_DISK_LOW,
+                         .source = "",
+                         .stream = "",
+                         .text = "x",
+                         .opened_us = 100,
+                         .changed_us = 100,
+                         .closed_us = 150};
     assert_int_equal(WAIT_DONE(f, mr_store_alert(f->store, &a, fix_on_done, f)), MR_OK);
     struct mr_keep keep = {.before_us = mr_wall_us() + 1000000, .seen_before_day = MR_NO_DAY};
     before = f->answers;
@@ -724,7 +779,8 @@ static void keep_drops_days_of_ids_by_age_and_by_number(void **state)
     fix_keep(f, &keep);
     assert_int_equal(f->code, MR_OK);
     assert_int_equal(f->day, TEST_DAY + 3); /* 4 days x 3 ids, at most 7: two stay */
-    struct mr_seen asked[3] = {seen_id(20, 1, TEST_DAY + 4), seen_id(30, 1, TEST_DAY + 4), seen_id(42, 1, TEST_DAY + 4)};
+    struct mr_seen asked[3] = {seen_id(20, 1, TEST_DAY + 4), seen_id(30, 1, TEST_DAY + 4),
+                               seen_id(42, 1, TEST_DAY + 4)};
     const unsigned char *got = look(f, asked, TEST_DAY, 3);
     assert_int_equal(got[0], MR_SEEN_NO);
     assert_int_equal(got[1], MR_SEEN_SAME);

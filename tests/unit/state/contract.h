@@ -4,7 +4,8 @@
 
 #include "unit/state/fixture.h"
 
-/* Every promise of store.h and state.h against the store of this URL; `@` stands for a test's own folder. Returns the failures. */
+/* Every promise of store.h and state.h against the store of this URL; `@` stands for a test's own folder. Returns the
+ * failures. */
 int contract_run(const char *url);
 int sqlite_run(void);
 

@@ -26,7 +26,8 @@ struct fix *fix_new(const char *url)
     snprintf(f->dir, sizeof f->dir, "/tmp/mr-state-XXXXXX");
     assert_non_null(mkdtemp(f->dir));
     const char *at = strchr(url, '@');
-    snprintf(f->url, sizeof f->url, "%.*s%s%s", at ? (int)(at - url) : (int)strlen(url), url, at ? f->dir : "", at ? at + 1 : "");
+    snprintf(f->url, sizeof f->url, "%.*s%s%s", at ? (int)(at - url) : (int)strlen(url), url, at ? f->dir : "",
+             at ? at + 1 : "");
     assert_int_equal(mr_loop_init(&f->loop, &(struct mr_loop_options){.memory_limit = 1 << 20}, &err), MR_OK);
     return f;
 }
@@ -68,7 +69,8 @@ void fix_run_until(struct fix *f, unsigned answers)
     }
 }
 
-/* -- answers --------------------------------------------------------------------------------------------------------------- */
+/* -- answers
+ * --------------------------------------------------------------------------------------------------------------- */
 
 static void take_err(struct fix *f, const struct mr_err *err)
 {
@@ -176,7 +178,8 @@ static void on_positions(void *arg, const struct mr_err *err, const struct mr_po
     struct fix *f = arg;
     take_err(f, err);
     for (size_t i = 0; i < count; i++)
-        add(f, "%.*s/%.*s/%.*s v%lld %.*s\n", STR(p[i].source), STR(p[i].stream), STR(p[i].part), (long long)p[i].version, STR(p[i].value));
+        add(f, "%.*s/%.*s/%.*s v%lld %.*s\n", STR(p[i].source), STR(p[i].stream), STR(p[i].part),
+            (long long)p[i].version, STR(p[i].value));
 }
 
 const char *fix_positions(struct fix *f, const char *source)
@@ -208,8 +211,8 @@ static void on_landings(void *arg, const struct mr_err *err, const struct mr_lan
     for (size_t i = 0; i < count; i++) {
         add(f, "%lld %.*s %.*s %.*s", (long long)l[i].number, STR(l[i].landing), STR(l[i].source), STR(l[i].state));
         for (size_t k = 0; k < l[i].files_count; k++)
-            add(f, " %.*s=%.*s,%lld,%lld,%u", STR(l[i].files[k].staged), STR(l[i].files[k].path), (long long)l[i].files[k].rows, (long long)l[i].files[k].bytes,
-                l[i].files[k].crc32c);
+            add(f, " %.*s=%.*s,%lld,%lld,%u", STR(l[i].files[k].staged), STR(l[i].files[k].path),
+                (long long)l[i].files[k].rows, (long long)l[i].files[k].bytes, l[i].files[k].crc32c);
         add(f, " %.*s\n", STR(l[i].moves));
         f->day = l[i].day;
     }
@@ -279,7 +282,8 @@ const char *fix_keep(struct fix *f, const struct mr_keep *keep)
     return f->text;
 }
 
-/* -- a small decision -------------------------------------------------------------------------------------------------------- */
+/* -- a small decision
+ * -------------------------------------------------------------------------------------------------------- */
 
 void small_init(struct small *s, const struct fix *f, const char *part, int64_t expected, int value)
 {

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The contract, then what is SQLite's own. With arguments it is a child of its own tests: one that shall die, fail, or meddle. */
+/* The contract, then what is SQLite's own. With arguments it is a child of its own tests: one that shall die, fail, or
+ * meddle. */
 #include "unit/state/child.h"
 #include "unit/state/contract.h"
-
-
 
 int main(int argc, char **argv)
 {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* sqlite.c - what is SQLite's own: the file and whose it is, crashes, full disks, two processes, backups, migrations. */
+/* sqlite.c - what is SQLite's own: the file and whose it is, crashes, full disks, two processes, backups, migrations.
+ */
 #include "unit/state/child.h"
 #include "unit/state/contract.h"
 
@@ -54,7 +55,8 @@ static int64_t user_int(const char *path, const char *sql)
     return value;
 }
 
-/* -- whose file it is ------------------------------------------------------------------------------------------------------- */
+/* -- whose file it is
+ * ------------------------------------------------------------------------------------------------------- */
 
 static void a_postgres_url_is_refused_in_words(void **state)
 {
@@ -123,7 +125,8 @@ static void a_damaged_file_is_told_with_its_remedy(void **state)
     assert_int_equal(fix_open(f, true), MR_ECORRUPT);
 }
 
-/* -- migrations ---------------------------------------------------------------------------------------------------------------- */
+/* -- migrations
+ * ---------------------------------------------------------------------------------------------------------------- */
 
 static char *kept_file(const char *name)
 {
@@ -187,11 +190,13 @@ static void migrations_go_forward_in_one_transaction_or_not_at_all(void **state)
     assert_int_equal(fix_open(f, false), MR_ECONFIG);
 }
 
-/* -- crashes and failures -------------------------------------------------------------------------------------------------------- */
+/* -- crashes and failures
+ * -------------------------------------------------------------------------------------------------------- */
 
 static void assert_whole(struct fix *f, int64_t steps)
 {
-    assert_int_equal(user_int(path_of(f), "SELECT count(*) FROM pragma_integrity_check WHERE integrity_check = 'ok'"), 1);
+    assert_int_equal(user_int(path_of(f), "SELECT count(*) FROM pragma_integrity_check WHERE integrity_check = 'ok'"),
+                     1);
     assert_int_equal(user_int(path_of(f), "SELECT max(version) FROM positions"), steps);
     assert_int_equal(user_int(path_of(f), "SELECT count(*) FROM landings"), steps);
     assert_int_equal(user_int(path_of(f), "SELECT count(*) FROM files"), steps);
@@ -337,7 +342,8 @@ static int teardown_mounted(void **state)
     return fix_teardown(state);
 }
 
-/* -- two processes ------------------------------------------------------------------------------------------------------------------ */
+/* -- two processes
+ * ------------------------------------------------------------------------------------------------------------------ */
 
 static void a_command_beside_the_server_fences_it(void **state)
 {
@@ -374,7 +380,8 @@ static void a_decision_waits_for_a_person_to_commit(void **state)
     struct holder p = {.let_go = false};
     struct small s;
     assert_int_equal(sqlite3_open(path_of(f), &p.h), SQLITE_OK);
-    assert_int_equal(sqlite3_exec(p.h, "BEGIN IMMEDIATE; INSERT INTO paused VALUES('x', 'y')", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(p.h, "BEGIN IMMEDIATE; INSERT INTO paused VALUES('x', 'y')", NULL, NULL, NULL),
+                     SQLITE_OK);
     uv_timer_init(&f->loop.uv, &p.timer);
     uv_timer_start(&p.timer, let_go, 200, 0);
     small_init(&s, f, "p", 0, 1);
@@ -383,7 +390,9 @@ static void a_decision_waits_for_a_person_to_commit(void **state)
     uv_run(&f->loop.uv, UV_RUN_NOWAIT);
 }
 
-/* -- backups --------------------------------------------------------------------------------------------------------------------------- */
+/* -- backups
+ * ---------------------------------------------------------------------------------------------------------------------------
+ */
 
 static void a_backup_is_whole_the_owners_only_and_never_overwrites(void **state)
 {
@@ -441,7 +450,8 @@ static void closing_waits_for_calls_and_backups(void **state)
     assert_int_equal(user_int(path_of(f), "SELECT count(*) FROM paused"), 1);
 }
 
-/* -- the page for people ------------------------------------------------------------------------------------------------------------------ */
+/* -- the page for people
+ * ------------------------------------------------------------------------------------------------------------------ */
 
 static void the_queries_of_the_documentation_run(void **state)
 {
