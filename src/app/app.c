@@ -403,6 +403,8 @@ static void running_begin(struct app *a)
     upkeep_start(a);
     mr_log_info(a->log, NULL, "ready", MR_S("version", MR_VERSION), MR_I("sources", a->config->config->sources_count),
                 MR_S("zone", a->config->config->zone.url), MR_I("admin_port", a->admin ? mr_admin_port(a->admin) : 0));
+    if (a->o.on_ready)
+        a->o.on_ready(a->o.arg, a);
     if (a->o.once)
         app_stop(a, "once");
 }
@@ -418,7 +420,7 @@ static const struct app_step start_steps[12] = {
 
 static bool source_is_drained(const struct mr_source *s)
 {
-    return s->drained || s->finished || s->state != SOURCE_UP;
+    return s->drained || s->finished || s->state == SOURCE_DOWN || s->state == SOURCE_BACKOFF;
 }
 
 static bool out_of_time(const struct app *a)
@@ -428,27 +430,28 @@ static bool out_of_time(const struct app *a)
 
 static void drain_begin(struct app *a)
 {
-    if (out_of_time(a))
-        return;
-    for (struct mr_source *s = a->sources, *next; s; s = next) {
-        next = s->next;
+    for (struct mr_source *s = a->sources; s; s = s->next)
         if (a->o.once && s->paused)
             mr_log_warn(a->log, s->name, "skipped", MR_S("why", "the source is paused"), MR_S("hint", "millrace resume -c FILE SOURCE"));
-        if (a->o.once && s->state == SOURCE_BACKOFF)
-            a->exit_code = 1;
-        if (s->state != SOURCE_UP || s->draining)
-            continue;
-        s->draining = true;
-        a->o.once ? s->door->once(s->self) : s->door->drain(s->self);
-    }
 }
 
+/* Looked at again whenever something changes: a source that is still starting is asked once it is up. */
 static bool drain_done(struct app *a)
 {
-    for (const struct mr_source *s = a->sources; s; s = s->next)
-        if (!source_is_drained(s))
-            return out_of_time(a);
-    return true;
+    bool all = true;
+    if (out_of_time(a))
+        return true;
+    for (struct mr_source *s = a->sources, *next; s; s = next) {
+        next = s->next;
+        if (s->state == SOURCE_UP && !s->draining) {
+            s->draining = true;
+            a->o.once ? s->door->once(s->self) : s->door->drain(s->self);
+        }
+        if (a->o.once && s->state == SOURCE_BACKOFF)
+            a->exit_code = 1;
+        all &= source_is_drained(s);
+    }
+    return all;
 }
 
 static void on_hub_landed(void *arg, const struct mr_err *err)
@@ -690,10 +693,14 @@ int mr_app_run(const struct mr_app_options *options)
     struct app *a = calloc(1, sizeof *a);
     assert(a);
     a->o = *options;
+    if (!a->o.doors) {
+        a->o.doors = mr_doors;
+        a->o.doors_count = mr_doors_count;
+    }
     a->lock_fd = -1;
     struct mr_config *config;
     struct mr_config_errors *errors;
-    if (mr_config_load(options->config_path, mr_doors, mr_doors_count, &config, &errors) != MR_OK) {
+    if (mr_config_load(options->config_path, a->o.doors, a->o.doors_count, &config, &errors) != MR_OK) {
         mr_config_errors_print(errors, stderr);
         mr_config_errors_free(errors);
         free(a);

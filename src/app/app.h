@@ -12,9 +12,14 @@
 #include "millrace/worker.h"
 #include "millrace/zone.h"
 
+struct app;
 struct mr_app_options {
     const char *config_path;
     bool once;
+    const struct mr_door *const *doors; /* NULL: the registry (src/sources/doors.h) */
+    size_t doors_count;
+    void (*on_ready)(void *arg, struct app *a); /* loop, once everything is up; NULL: nobody asks */
+    void *arg;
     const char *replay_landing; /* land this one again, from the input that was kept for it, then end; NULL: serve */
 };
 /* The whole of `millrace run`: returns its exit code (0 fine, 1 the work or the world failed, 2 config, data_dir in use, store and zone do not match). */

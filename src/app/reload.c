@@ -5,8 +5,6 @@
  * stop for good, new ones start. What cannot change without losing data (data_dir, state, zone.url, environment, listen) refuses the reload. */
 #include "app.h"
 
-#include "sources/doors.h"
-
 #include <assert.h>
 #include <stdlib.h>
 
@@ -15,7 +13,7 @@ static void load_run(struct mr_job *job) /* Runs on: worker */
     struct app *a = MR_OF(job, struct app, reload_job);
     a->reload_config = NULL;
     a->reload_errors = NULL;
-    if (mr_config_load(a->o.config_path, mr_doors, mr_doors_count, &a->reload_config, &a->reload_errors) != MR_OK)
+    if (mr_config_load(a->o.config_path, a->o.doors, a->o.doors_count, &a->reload_config, &a->reload_errors) != MR_OK)
         a->reload_config = NULL;
 }
 

@@ -80,6 +80,7 @@ static void fail(struct mr_source *s, const struct mr_err *err)
     s->retry_at_ms = mr_loop_now_ms(&s->app->loop) + (uint64_t)wait_ms;
     source_go(s, SOURCE_BACKOFF, err->msg);
     mr_alert_open(s->app->loop.alerts, MR_A_SOURCE_FAILED, s->name, NULL, "%s", err->msg);
+    app_next(s->app);
 }
 
 void source_start(struct mr_source *s)
@@ -161,6 +162,7 @@ void mr_source_up(struct mr_source *s)
     mr_alert_close(s->app->loop.alerts, MR_A_SOURCE_FAILED, s->name, NULL);
     if (s->paused)
         s->door->pause(s->self);
+    app_next(s->app);
 }
 
 void mr_source_failed(struct mr_source *s, const struct mr_err *err)

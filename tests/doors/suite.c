@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* suite.c - the contract of door.h, held against every door in the real core: real loop, store, zone, files.
+ *
+ * The core's state machine asserts the once-only calls (up, down, drained), so a door that breaks them ends the run. What it
+ * landed is read back by counting lines of the zone's plain files: no code of millrace reads them. */
+#include "scripted.h"
+
+#include "app/app.h"
+#include "sources/doors.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <dirent.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const struct mr_door *const scripted_doors[] = {&mr_door_scripted};
+static const char *door_name;
+
+struct place {
+    char dir[64], config[128];
+};
+
+static bool scripted(void)
+{
+    return strcmp(door_name, "scripted") == 0;
+}
+
+static void write_config(struct place *p, const char *scripted_options)
+{
+    FILE *f = fopen(p->config, "w");
+    assert_non_null(f);
+    fprintf(f, "data_dir: ./data\nzone: {url: \"file:./raw\", compression: none, roll: {age: 1s}}\n"
+               "admin: {listen: \"127.0.0.1:0\"}\nlimits: {disk_reserve: 0B}\nlog: {level: error}\n");
+    if (scripted())
+        fprintf(f, "sources:\n  one:\n    scripted: {%s}\n", scripted_options);
+    else
+        fprintf(f, "http: {listen: \"127.0.0.1:0\"}\nsources:\n  one:\n    webhook: {path: /one, verify: {scheme: none}}\n");
+    fclose(f);
+}
+
+static int make_place(void **state)
+{
+    struct place *p = calloc(1, sizeof *p);
+    snprintf(p->dir, sizeof p->dir, "/tmp/millrace-doors-XXXXXX");
+    assert_non_null(mkdtemp(p->dir));
+    snprintf(p->config, sizeof p->config, "%s/millrace.yaml", p->dir);
+    scripted_counts = (struct scripted_counts){0};
+    *state = p;
+    return 0;
+}
+
+static void remove_tree(const char *path)
+{
+    DIR *d = opendir(path);
+    if (!d) {
+        unlink(path);
+        return;
+    }
+    for (struct dirent *e; (e = readdir(d)) != NULL;) {
+        char child[4096];
+        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
+            continue;
+        snprintf(child, sizeof child, "%s/%s", path, e->d_name);
+        remove_tree(child);
+    }
+    closedir(d);
+    rmdir(path);
+}
+
+static int drop_place(void **state)
+{
+    struct place *p = *state;
+    remove_tree(p->dir);
+    free(p);
+    return 0;
+}
+
+static int run(struct place *p, bool once, void (*on_ready)(void *arg, struct app *a), void *arg)
+{
+    struct mr_app_options o = {.config_path = p->config, .once = once, .on_ready = on_ready, .arg = arg};
+    if (scripted()) {
+        o.doors = scripted_doors;
+        o.doors_count = 1;
+    }
+    return mr_app_run(&o);
+}
+
+/* ---- what lies in the zone ------------------------------------------------------------------------------------------------ */
+
+struct tally {
+    unsigned char seen[SCRIPTED_STREAMS][SCRIPTED_PARTS][2048]; /* how often each record is there */
+    size_t lines, parts_left;
+};
+
+static void tally_file(struct tally *t, const char *path)
+{
+    FILE *f = fopen(path, "r");
+    char line[4096];
+    assert_non_null(f);
+    while (fgets(line, sizeof line, f)) {
+        int s, p, n;
+        const char *id = strstr(line, "\"id\":\"s");
+        assert_non_null(id);
+        assert_int_equal(sscanf(id, "\"id\":\"s%d/p%d/%d\"", &s, &p, &n), 3);
+        t->seen[s][p][n]++;
+        t->lines++;
+        assert_int_equal(line[strlen(line) - 1], '\n'); /* none torn */
+    }
+    fclose(f);
+}
+
+static void tally_tree(struct tally *t, const char *path)
+{
+    DIR *d = opendir(path);
+    for (struct dirent *e; d && (e = readdir(d)) != NULL;) {
+        char child[4096];
+        struct stat st;
+        if (e->d_name[0] == '.')
+            continue;
+        snprintf(child, sizeof child, "%s/%s", path, e->d_name);
+        assert_int_equal(stat(child, &st), 0);
+        size_t n = strlen(child);
+        if (S_ISDIR(st.st_mode))
+            tally_tree(t, child);
+        else if (n > 7 && strcmp(child + n - 7, ".ndjson") == 0)
+            tally_file(t, child);
+        else if (n > 5 && strcmp(child + n - 5, ".part") == 0)
+            t->parts_left++;
+    }
+    if (d)
+        closedir(d);
+}
+
+static void assert_exactly_once(const struct place *p, int records)
+{
+    struct tally *t = calloc(1, sizeof *t);
+    char raw[128];
+    assert_non_null(t);
+    snprintf(raw, sizeof raw, "%s/raw", p->dir);
+    tally_tree(t, raw);
+    for (int s = 0; s < SCRIPTED_STREAMS; s++)
+        for (int part = 0; part < SCRIPTED_PARTS; part++)
+            for (int n = 1; n <= records; n++)
+                if (t->seen[s][part][n] != 1)
+                    fail_msg("s%d/p%d/%d is in the zone %d times", s, part, n, t->seen[s][part][n]);
+    assert_int_equal(t->lines, records * SCRIPTED_STREAMS * SCRIPTED_PARTS);
+    assert_int_equal(t->parts_left, 0);
+    free(t);
+}
+
+/* ---- every door ------------------------------------------------------------------------------------------------------------- */
+
+static void stop_now(void *arg, struct app *a)
+{
+    (void)arg;
+    app_stop(a, "test");
+}
+
+static void starts_and_stops(void **state)
+{
+    write_config(*state, "records: 50");
+    assert_int_equal(run(*state, false, stop_now, NULL), 0);
+    assert_int_equal(run(*state, false, stop_now, NULL), 0); /* and again on what the first left */
+}
+
+static void once_ends_by_itself(void **state)
+{
+    write_config(*state, "records: 50");
+    assert_int_equal(run(*state, true, NULL, NULL), 0);
+    if (scripted())
+        assert_exactly_once(*state, 50);
+}
+
+struct timed {
+    uv_timer_t timer;
+    struct app *app;
+    unsigned turn;
+};
+
+static void on_timer_closed(uv_handle_t *h)
+{
+    (void)h;
+}
+
+static void pause_resume_stop(uv_timer_t *timer)
+{
+    struct timed *t = MR_OF(timer, struct timed, timer);
+    if (++t->turn % 10 != 0) {
+        source_pause(t->app->sources, t->turn % 2);
+        return;
+    }
+    source_pause(t->app->sources, false);
+    app_stop(t->app, "test");
+    uv_close((uv_handle_t *)timer, on_timer_closed);
+}
+
+static void pause_often(void *arg, struct app *a)
+{
+    struct timed *t = arg;
+    t->app = a;
+    uv_timer_init(&a->loop.uv, &t->timer);
+    uv_timer_start(&t->timer, pause_resume_stop, 3, 3);
+}
+
+static void pauses_and_resumes(void **state)
+{
+    struct timed t = {.turn = 0};
+    write_config(*state, "records: 2000, slice: 3");
+    assert_int_equal(run(*state, false, pause_often, &t), 0);
+    assert_int_equal(scripted_counts.reads_while_paused, 0);
+    write_config(*state, "records: 2000, slice: 500");
+    assert_int_equal(run(*state, true, NULL, NULL), 0);
+    if (scripted()) {
+        assert_true(scripted_counts.pauses > 0);
+        assert_exactly_once(*state, 2000);
+    }
+}
+
+static void stop_after(uv_timer_t *timer)
+{
+    struct timed *t = MR_OF(timer, struct timed, timer);
+    app_stop(t->app, "test");
+    uv_close((uv_handle_t *)timer, on_timer_closed);
+}
+
+static void stop_soon(void *arg, struct app *a)
+{
+    struct timed *t = arg;
+    t->app = a;
+    uv_timer_init(&a->loop.uv, &t->timer);
+    uv_timer_start(&t->timer, stop_after, t->turn, 0);
+}
+
+/* Stopped at ever later moments; what one run left, the next goes on with. */
+static void stops_in_any_state(void **state)
+{
+    write_config(*state, "records: 300, slice: 2");
+    for (unsigned ms = 0; ms < 12; ms++) {
+        struct timed t = {.turn = ms};
+        assert_int_equal(run(*state, false, stop_soon, &t), 0);
+    }
+    write_config(*state, "records: 300, slice: 50");
+    assert_int_equal(run(*state, true, NULL, NULL), 0);
+    if (scripted())
+        assert_exactly_once(*state, 300);
+}
+
+/* ---- what only the scripted door can show --------------------------------------------------------------------------------------- */
+
+static void failed_start_is_tried_again(void **state)
+{
+    struct timed t = {.turn = 3000};
+    if (!scripted())
+        skip();
+    write_config(*state, "records: 40, fail_first: true");
+    assert_int_equal(run(*state, false, stop_soon, &t), 0);
+    assert_true(scripted_counts.starts >= 2);
+    assert_exactly_once(*state, 40);
+}
+
+/* Somebody else moves positions while the door works: to the very same value, so that nothing may be lost or doubled. */
+struct rival {
+    uv_timer_t timer;
+    struct app *app;
+    unsigned turn, moved;
+    char part[16], stream[16];
+    bool busy;
+};
+
+static void on_moved(void *arg, const struct mr_err *err)
+{
+    struct rival *r = arg;
+    assert_int_equal(err->code, MR_OK);
+    r->moved++;
+    r->busy = false;
+}
+
+static void on_read(void *arg, const struct mr_err *err, const struct mr_position *p)
+{
+    struct rival *r = arg;
+    assert_int_equal(err->code, MR_OK);
+    if (p->version == 0) {
+        r->busy = false;
+        return;
+    }
+    mr_store_position_set(r->app->store, MR_STR("one"), mr_str_c(r->stream), mr_str_c(r->part), p->value, on_moved, r);
+}
+
+static void rival_turn(uv_timer_t *timer)
+{
+    struct rival *r = MR_OF(timer, struct rival, timer);
+    if (r->busy)
+        return;
+    if (++r->turn > 120) {
+        app_stop(r->app, "test");
+        uv_close((uv_handle_t *)timer, on_timer_closed);
+        return;
+    }
+    snprintf(r->stream, sizeof r->stream, "s%u", r->turn % SCRIPTED_STREAMS);
+    snprintf(r->part, sizeof r->part, "p%u", r->turn % SCRIPTED_PARTS);
+    r->busy = true;
+    mr_store_position(r->app->store, MR_STR("one"), mr_str_c(r->stream), mr_str_c(r->part), on_read, r);
+}
+
+static void rival_begin(void *arg, struct app *a)
+{
+    struct rival *r = arg;
+    r->app = a;
+    uv_timer_init(&a->loop.uv, &r->timer);
+    uv_timer_start(&r->timer, rival_turn, 1, 1);
+}
+
+static void lost_compare_and_swaps_lose_nothing(void **state)
+{
+    struct rival r = {.turn = 0};
+    if (!scripted())
+        skip();
+    write_config(*state, "records: 2000, slice: 2");
+    assert_int_equal(run(*state, false, rival_begin, &r), 0);
+    assert_true(r.moved > 0);
+    assert_true(scripted_counts.fenced > 0); /* or the rival proved nothing */
+    assert_true(scripted_counts.moves_alone > 0);
+    write_config(*state, "records: 2000, slice: 400");
+    assert_int_equal(run(*state, true, NULL, NULL), 0);
+    assert_exactly_once(*state, 2000);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc != 2) {
+        fprintf(stderr, "usage: %s DOOR\n", argv[0]);
+        return 2;
+    }
+    door_name = argv[1];
+#define TEST(f) cmocka_unit_test_setup_teardown(f, make_place, drop_place)
+    const struct CMUnitTest tests[] = {TEST(starts_and_stops),           TEST(once_ends_by_itself), TEST(pauses_and_resumes), TEST(stops_in_any_state),
+                                       TEST(failed_start_is_tried_again), TEST(lost_compare_and_swaps_lose_nothing)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
