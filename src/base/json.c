@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* json.c - see json.h.
  *
- * One pass, no recursion: a bit a level says whether the container is an object. The text is cut into runs of significant
- * bytes; a run ends only where white space is taken out, so compact input is copied by one memcpy, and the copy is made
- * into room reserved before, since the output is never longer than the input. Strings go 16 bytes a step until something
- * in them needs a look (quote, backslash, control character, byte above 0x7f). No read is past the end of the input. */
+ * One pass, no recursion: a bit a level says whether the container is an object. The text is cut into runs of
+ * significant bytes; a run ends only where white space is taken out, so compact input is copied by one memcpy, and the
+ * copy is made into room reserved before, since the output is never longer than the input. Strings go 16 bytes a step
+ * until something in them needs a look (quote, backslash, control character, byte above 0x7f). No read is past the end
+ * of the input. */
 #include "millrace/json.h"
 
 #include <assert.h>
@@ -14,8 +15,8 @@
 #endif
 
 enum { STEP = 16, WIDE_COPY = 32 };
-#define INLINE static inline __attribute__((always_inline))
-#define COLD static __attribute__((noinline, cold))
+#define INLINE      static inline __attribute__((always_inline))
+#define COLD        static __attribute__((noinline, cold))
 #define REPLACEMENT "\xef\xbf\xbd" /* U+FFFD */
 
 typedef const unsigned char *bytes;
@@ -81,16 +82,25 @@ INLINE bool is_plain(unsigned char c)
     return c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
 }
 
+#ifdef __SSE2__
+/* A bit for each of the 16 bytes at p that is not plain. */
+INLINE unsigned odd_mask(bytes p)
+{
+    const __m128i quote = _mm_set1_epi8('"'), slash = _mm_set1_epi8('\\'), space = _mm_set1_epi8(0x20);
+    __m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
+    /* Signed: below 0x20 are the control characters and all bytes above 0x7f. */
+    __m128i odd =
+        _mm_or_si128(_mm_cmplt_epi8(v, space), _mm_or_si128(_mm_cmpeq_epi8(v, quote), _mm_cmpeq_epi8(v, slash)));
+    return (unsigned)_mm_movemask_epi8(odd);
+}
+#endif
+
 /* Past the bytes that stand in a string for themselves. */
 INLINE bytes skip_plain(bytes p, bytes end)
 {
 #ifdef __SSE2__
-    const __m128i quote = _mm_set1_epi8('"'), slash = _mm_set1_epi8('\\'), space = _mm_set1_epi8(0x20);
     for (; end - p >= STEP; p += STEP) {
-        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
-        /* Signed: below 0x20 are the control characters and all bytes above 0x7f. */
-        __m128i odd = _mm_or_si128(_mm_cmplt_epi8(v, space), _mm_or_si128(_mm_cmpeq_epi8(v, quote), _mm_cmpeq_epi8(v, slash)));
-        unsigned mask = (unsigned)_mm_movemask_epi8(odd);
+        unsigned mask = odd_mask(p);
         if (mask)
             return p + __builtin_ctz(mask);
     }
@@ -131,10 +141,11 @@ INLINE bool is_space(unsigned char c)
 INLINE bytes skip_space(bytes p, bytes end)
 {
     p++;
-    if (p < end && *p > ' ')
+    if (p<end && * p> ' ')
         return p;
 #ifdef __SSE2__
-    const __m128i space = _mm_set1_epi8(' '), lf = _mm_set1_epi8('\n'), cr = _mm_set1_epi8('\r'), tab = _mm_set1_epi8('\t');
+    const __m128i space = _mm_set1_epi8(' '), lf = _mm_set1_epi8('\n'), cr = _mm_set1_epi8('\r'),
+                  tab = _mm_set1_epi8('\t');
     for (; end - p >= STEP; p += STEP) {
         __m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
         __m128i a = _mm_or_si128(_mm_cmpeq_epi8(v, space), _mm_cmpeq_epi8(v, lf));
@@ -153,10 +164,10 @@ INLINE bytes skip_space(bytes p, bytes end)
 
 struct scan {
     bytes p, end;
-    bytes run;                 /* start of the run that is not copied yet */
-    unsigned char *w, *w_end;  /* where it goes; w_end is the end of the memory, not of the room that is needed */
+    bytes run;                /* start of the run that is not copied yet */
+    unsigned char *w, *w_end; /* where it goes; w_end is the end of the memory, not of the room that is needed */
     unsigned depth;
-    const char *expected;      /* set by the failure, with p where it is */
+    const char *expected; /* set by the failure, with p where it is */
     uint64_t object[MR_JSON_DEPTH / 64];
 };
 static_assert(MR_JSON_DEPTH % 64 == 0, "a bit a level");
@@ -171,8 +182,8 @@ COLD bool expect(struct scan *s, bytes at, const char *what)
 INLINE void flush_run(struct scan *s, bytes to)
 {
     size_t n = (size_t)(to - s->run);
-    /* Pretty text has a run a line or less: two moves of fixed size are some times faster than a call of memcpy. What is written
-     * past the run is overwritten by the next one, or lies behind out->n. */
+    /* Pretty text has a run a line or less: two moves of fixed size are some times faster than a call of memcpy. What
+     * is written past the run is overwritten by the next one, or lies behind out->n. */
     if (n <= WIDE_COPY && s->end - s->run >= WIDE_COPY && s->w_end - s->w >= WIDE_COPY)
         memcpy(s->w, s->run, WIDE_COPY);
     else
@@ -183,7 +194,7 @@ INLINE void flush_run(struct scan *s, bytes to)
 /* To the next significant byte; false at the end of the text. */
 INLINE bool next_token(struct scan *s, bool copy)
 {
-    if (s->p < s->end && *s->p > ' ')
+    if (s->p<s->end && * s->p> ' ')
         return true;
     if (s->p < s->end && is_space(*s->p)) {
         bytes after = skip_space(s->p, s->end);
@@ -344,8 +355,8 @@ INLINE bool scan_name(struct scan *s, bool copy)
     return true;
 }
 
-/* A scalar, or a container's opening with, for an object that is not empty, its first name: *more says that the next thing
- * is a value again. */
+/* A scalar, or a container's opening with, for an object that is not empty, its first name: *more says that the next
+ * thing is a value again. */
 INLINE bool scan_value(struct scan *s, bool copy, bool *more)
 {
     *more = false;
@@ -579,7 +590,7 @@ static struct mr_json_slice value_at(bytes p, bytes end)
     if (p == end)
         return (struct mr_json_slice){0};
     enum mr_json_type type = type_of(*p);
-    bytes after = type == MR_JSON_STRING                           ? past_string(p, end)
+    bytes after = type == MR_JSON_STRING                            ? past_string(p, end)
                   : type == MR_JSON_OBJECT || type == MR_JSON_ARRAY ? past_container(p, end)
                                                                     : past_scalar(p, end);
     if (after == p) /* a stray bracket or comma: no value, so that an iteration always moves on */
@@ -627,7 +638,8 @@ bool mr_json_next(struct mr_json_iter *it, struct mr_str *key_raw, struct mr_jso
 
 /* ---- strings ---- */
 
-/* One escape at the backslash *p as UTF-8; pairs of surrogates are one character, lone ones U+FFFD. Returns what was read. */
+/* One escape at the backslash *p as UTF-8; pairs of surrogates are one character, lone ones U+FFFD. Returns what was
+ * read. */
 static size_t decode_escape(bytes p, bytes end, unsigned char out[4], size_t *out_n)
 {
     static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
@@ -798,39 +810,96 @@ struct mr_json_slice mr_json_at(struct mr_str json, struct mr_str pointer)
 
 /* ---- writer ---- */
 
-static void put_control(struct mr_buf *b, unsigned char c)
+enum { PIECE = 512, ESCAPE_MAX = 6 };
+
+static unsigned char *put_control(unsigned char *w, unsigned char c)
 {
     static const char from[] = "\b\f\n\r\t", to[] = "bfnrt", digits[] = "0123456789abcdef";
     const char *at = c ? strchr(from, c) : NULL;
-    if (at)
-        mr_buf_put(b, (char[]){'\\', to[at - from]}, 2);
-    else
-        mr_buf_put(b, (char[]){'\\', 'u', '0', '0', digits[c >> 4], digits[c & 15]}, 6);
+    *w++ = '\\';
+    if (at) {
+        *w++ = (unsigned char)to[at - from];
+        return w;
+    }
+    memcpy(w, "u00", 3);
+    w[3] = (unsigned char)digits[c >> 4];
+    w[4] = (unsigned char)digits[c & 15];
+    return w + 5;
+}
+
+/* What stands at *p does not stand for itself (or is no ASCII): writes it, at most ESCAPE_MAX bytes a byte of input. */
+INLINE unsigned char *put_odd(unsigned char *w, bytes *p, bytes end)
+{
+    unsigned char c = **p;
+    if (c >= 0x80) {
+        size_t n = sequence(*p, end);
+        memcpy(w, n ? *p : (bytes)REPLACEMENT, n ? n : 3);
+        *p += n ? n : 1;
+        return w + (n ? n : 3);
+    }
+    ++*p;
+    if (c < 0x20)
+        return put_control(w, c);
+    w[0] = '\\';
+    w[1] = c;
+    return w + 2;
+}
+
+/* Writes the bytes up to `stop`, and at most STEP more; `end` is the end of the string. */
+INLINE unsigned char *put_piece(unsigned char *w, bytes *at, bytes stop, bytes end)
+{
+    bytes p = *at;
+    while (p < stop) {
+#ifdef __SSE2__
+        if (end - p >= STEP) { /* copied whole; what is odd in it is written over */
+            memcpy(w, p, STEP);
+            unsigned mask = odd_mask(p);
+            size_t n = mask ? (size_t)__builtin_ctz(mask) : STEP;
+            p += n;
+            w += n;
+            if (mask)
+                w = put_odd(w, &p, end);
+            continue;
+        }
+#endif
+        if (is_plain(*p))
+            *w++ = *p++;
+        else
+            w = put_odd(w, &p, end);
+    }
+    *at = p;
+    return w;
+}
+
+/* Near the buffer's limit, where the worst case does not fit: a byte or sequence at a time. */
+COLD void put_tight(struct mr_buf *b, bytes p, bytes end)
+{
+    while (p < end && !b->failed) {
+        unsigned char c[ESCAPE_MAX], *w = c;
+        if (is_plain(*p))
+            *w++ = *p++;
+        else
+            w = put_odd(w, &p, end);
+        mr_buf_put(b, c, (size_t)(w - c));
+    }
 }
 
 void mr_json_put_string(struct mr_buf *b, struct mr_str s)
 {
     mr_buf_putc(b, '"');
-    bytes p = (bytes)s.p, end = s.n ? p + s.n : p, run = p;
-    while (p != end) {
-        p = skip_plain(p, end);
-        if (p == end)
+    bytes p = (bytes)s.p, end = s.n ? p + s.n : p;
+    while (p != end && !b->failed) {
+        size_t left = (size_t)(end - p), piece = left < PIECE ? left : PIECE;
+        size_t room = (piece + STEP) * ESCAPE_MAX + STEP;
+        if (room > b->limit - b->n) {
+            put_tight(b, p, end);
             break;
-        size_t n = *p >= 0x80 ? sequence(p, end) : 0;
-        if (n > 0) {
-            p += n;
-            continue;
         }
-        mr_buf_put(b, run, (size_t)(p - run));
-        if (*p >= 0x80)
-            mr_buf_puts(b, REPLACEMENT);
-        else if (*p < 0x20)
-            put_control(b, *p);
-        else
-            mr_buf_put(b, (char[]){'\\', (char)*p}, 2);
-        run = ++p;
+        if (!mr_buf_reserve(b, room))
+            return;
+        unsigned char *from = (unsigned char *)b->p + b->n;
+        b->n += (size_t)(put_piece(from, &p, p + piece, end) - from);
     }
-    mr_buf_put(b, run, (size_t)(end - run));
     mr_buf_putc(b, '"');
 }
 

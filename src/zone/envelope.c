@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* envelope.c - a record as one line of the zone: same keys in the same order, whatever the source.
  *
- * A payload, a key or a header's value is text if it is UTF-8 without NUL (some readers of JSON end a string at U+0000), else base64 under
- * another name: whoever reads it gets back the bytes that came in. Runs once a record: nothing is allocated but `out`'s growth. */
+ * A payload, a key or a header's value is text if it is UTF-8 without NUL (some readers of JSON end a string at
+ * U+0000), else base64 under another name: whoever reads it gets back the bytes that came in. Runs once a record:
+ * nothing is allocated but `out`'s growth. */
 #include "millrace/hash.h"
 #include "millrace/json.h"
 #include "millrace/zone.h"
@@ -168,6 +169,6 @@ enum mr_code mr_envelope_put(struct mr_buf *out, const struct mr_record *r, stru
         return MR_OK;
     out->n = before;
     out->failed = failed_before;
-    return mr_err_set(err, MR_ETOOBIG, "record of %zu bytes: its line does not fit into the %zu that are left", r->data.n,
-                      out->limit - before);
+    return mr_err_set(err, MR_ETOOBIG, "record of %zu bytes: its line does not fit into the %zu that are left",
+                      r->data.n, out->limit - before);
 }

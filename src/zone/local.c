@@ -14,7 +14,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum mr_code local_path(const struct local *l, const char *path, const char *name, char out[PATH_MAX], struct mr_err *err)
+enum mr_code local_path(const struct local *l, const char *path, const char *name, char out[PATH_MAX],
+                        struct mr_err *err)
 {
     int n = snprintf(out, PATH_MAX, "%s/%s%s%s", l->root, path, name ? "/" : "", name ? name : "");
     return n < PATH_MAX ? MR_OK : mr_err_sys(err, ENAMETOOLONG, "path %.100s", path);
@@ -86,7 +87,8 @@ enum mr_code local_folder(struct local *l, const char *path, struct mr_err *err)
 
 /* ---- open and close ---- */
 
-/* The root's own entry. A parent that may be passed but not read (0711) cannot be synced by us: whoever made the root did it. */
+/* The root's own entry. A parent that may be passed but not read (0711) cannot be synced by us: whoever made the root
+ * did it. */
 static enum mr_code sync_above(const char *root, struct mr_err *err)
 {
     char above[PATH_MAX];
@@ -162,8 +164,8 @@ static enum mr_code local_open(const char *rest, struct mr_zone **out, struct mr
 }
 
 /* ---- instances ----
- * The lock belongs to the open file description, so closing another descriptor of the same file in this process does not end it, and
- * mr_zone_stages() can ask who holds it without taking it for a moment. */
+ * The lock belongs to the open file description, so closing another descriptor of the same file in this process does
+ * not end it, and mr_zone_stages() can ask who holds it without taking it for a moment. */
 
 enum { FOLDER_MAX = sizeof LOCAL_STAGING + NAME_MAX + 1, LOCK_TRIES = 8 };
 
@@ -210,7 +212,8 @@ static enum mr_code lock_file(const char *path, const char *instance, int *out, 
 static bool still_there(int fd, const char *path)
 {
     struct stat held, named;
-    return fstat(fd, &held) == 0 && stat(path, &named) == 0 && held.st_ino == named.st_ino && held.st_dev == named.st_dev;
+    return fstat(fd, &held) == 0 && stat(path, &named) == 0 && held.st_ino == named.st_ino &&
+           held.st_dev == named.st_dev;
 }
 
 static enum mr_code take_lock(struct local *l, const char *instance, int *out, struct mr_err *err)
@@ -265,7 +268,8 @@ static DIR *open_dir(const struct local *l, const char *path)
     return d;
 }
 
-/* Whether any process, this one too, holds the instance's lock. A folder without a lock file is of one that died at once. */
+/* Whether any process, this one too, holds the instance's lock. A folder without a lock file is of one that died at
+ * once. */
 static bool is_held(const struct local *l, const char *instance)
 {
     char folder[FOLDER_MAX], path[PATH_MAX];
@@ -316,8 +320,8 @@ static enum mr_code sweep_one(struct local *l, const char *staged, struct mr_err
     return MR_OK;
 }
 
-/* The empty folder of an instance that is gone, else each start would leave one for ever. Taking its lock first keeps a process that
- * starts under the same name from losing the folder; it notices (still_there) and makes it again. */
+/* The empty folder of an instance that is gone, else each start would leave one for ever. Taking its lock first keeps a
+ * process that starts under the same name from losing the folder; it notices (still_there) and makes it again. */
 static void remove_folder(struct local *l, const char *folder, const char *instance)
 {
     char path[PATH_MAX];
@@ -375,7 +379,8 @@ static const char *const levels[] = {"source=", "stream=", "ingest_date="};
 static bool is_data_name(const char *name)
 {
     size_t n = strlen(name);
-    return name[0] != '_' && name[0] != '.' && strstr(name, ".ndjson") && !(n >= 5 && strcmp(name + n - 5, ".part") == 0);
+    return name[0] != '_' && name[0] != '.' && strstr(name, ".ndjson") &&
+           !(n >= 5 && strcmp(name + n - 5, ".part") == 0);
 }
 
 struct walk {

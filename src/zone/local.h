@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* local.h - a zone in a directory. Private to this folder.
  *
- *   <root>/_staging/<instance>/lock          held by a write lock (fcntl, of the open file) while the instance's process lives
- *   <root>/_staging/<instance>/<name>.part   staged: no reader looks there
- *   <root>/_millrace/zone.json               the store's id
- *   <root>/_millrace/decided/<instance>      the highest decided number, as text
+ *   <root>/_staging/<instance>/lock          held by a write lock (fcntl, of the open file) while the instance's
+ * process lives <root>/_staging/<instance>/<name>.part   staged: no reader looks there <root>/_millrace/zone.json the
+ * store's id <root>/_millrace/decided/<instance>      the highest decided number, as text
  *   <root>/source=.../stream=.../ingest_date=.../<name>.ndjson*   published
  *
- * All paths in calls are relative to the root. What is shared between threads is behind `mutex`; all else is fixed at open. */
+ * All paths in calls are relative to the root. What is shared between threads is behind `mutex`; all else is fixed at
+ * open. */
 #ifndef MILLRACE_ZONE_LOCAL_H
 #define MILLRACE_ZONE_LOCAL_H
 
@@ -19,7 +19,7 @@
 #define LOCAL_STAGING "_staging"
 #define LOCAL_DECIDED "_millrace/decided"
 #define LOCAL_ID_FILE "_millrace/zone.json"
-#define LOCAL_LOCK "lock"
+#define LOCAL_LOCK    "lock"
 
 enum { LOCAL_DIR_MODE = 0750, LOCAL_FILE_MODE = 0640, LOCAL_VOUCHED = 1024 };
 
@@ -35,19 +35,21 @@ struct local {
     int root_fd;
     pthread_mutex_t mutex;
     struct local_lock *locks;
-    /* Hashes of folders whose whole way from the root this process has synced: a process that died between mkdir and the sync
-     * of the parent leaves a folder that looks made and is not durable. 0 is an empty place. */
+    /* Hashes of folders whose whole way from the root this process has synced: a process that died between mkdir and
+     * the sync of the parent leaves a folder that looks made and is not durable. 0 is an empty place. */
     uint64_t vouched[LOCAL_VOUCHED];
 };
 
 /* "<root>/<path>" and, if name is not NULL, "/<name>". */
-MR_MUST enum mr_code local_path(const struct local *l, const char *path, const char *name, char out[PATH_MAX], struct mr_err *err);
+MR_MUST enum mr_code local_path(const struct local *l, const char *path, const char *name, char out[PATH_MAX],
+                                struct mr_err *err);
 bool local_holds(struct local *l, const char *instance);
 /* Makes the folder `path` where it is missing and makes it durable up to the root. */
 MR_MUST enum mr_code local_folder(struct local *l, const char *path, struct mr_err *err);
 void local_folder_gone(struct local *l, const char *path);
 
-enum mr_code local_stage_create(struct mr_zone *z, const char *instance, const char *name, struct mr_stage_file **out, struct mr_err *err);
+enum mr_code local_stage_create(struct mr_zone *z, const char *instance, const char *name, struct mr_stage_file **out,
+                                struct mr_err *err);
 enum mr_code local_stage_write(struct mr_stage_file *file, struct mr_str bytes, struct mr_err *err);
 enum mr_code local_stage_sync(struct mr_stage_file *file, uint32_t *crc32c, int64_t *bytes, struct mr_err *err);
 const char *local_stage_staged(const struct mr_stage_file *file);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* local_identity.c - whose zone this is and how far it had come: what keeps a store that was lost, or restored from a backup, from
- * landing everything again. A file that cannot be read is never taken for one that is not there. */
+/* local_identity.c - whose zone this is and how far it had come: what keeps a store that was lost, or restored from a
+ * backup, from landing everything again. A file that cannot be read is never taken for one that is not there. */
 #include "local.h"
 
 #include "millrace/fault.h"
@@ -77,7 +77,8 @@ static enum mr_code read_store_id(const char *path, struct mr_str text, char out
 {
     struct mr_buf id;
     mr_buf_init(&id, 36);
-    bool ok = mr_json_check(text, NULL) == MR_OK && mr_json_string(mr_json_at(text, MR_STR("/store")), &id) && !id.failed && id.n;
+    bool ok = mr_json_check(text, NULL) == MR_OK && mr_json_string(mr_json_at(text, MR_STR("/store")), &id) &&
+              !id.failed && id.n;
     if (ok)
         memcpy(out, mr_buf_cstr(&id), id.n + 1);
     mr_buf_free(&id);
@@ -133,7 +134,8 @@ enum mr_code local_identify(struct mr_zone *z, const char *store_id, struct mr_e
     mr_buf_puts(&text, "{\"store\": ");
     mr_json_put_string(&text, mr_str_c(store_id));
     mr_buf_puts(&text, ", \"format\": 1, \"written_by\": \"millrace " MR_VERSION "\"}\n");
-    code = text.failed ? mr_err_set(err, MR_ETOOBIG, LOCAL_ID_FILE) : mr_file_replace(path, mr_buf_str(&text), LOCAL_FILE_MODE, err);
+    code = text.failed ? mr_err_set(err, MR_ETOOBIG, LOCAL_ID_FILE)
+                       : mr_file_replace(path, mr_buf_str(&text), LOCAL_FILE_MODE, err);
     mr_buf_free(&text);
     return code;
 }

@@ -2,10 +2,10 @@
 /* local_publish.c - staged files get their final names.
  *
  * happy path    every file is renamed -> each folder that lost or got a name is synced once -> all is durable
- * ways to fail  an item whose file is gone, or whose name is taken by other bytes: its own code, the others go on; a folder that
- *               cannot be synced: its items are not published yet, call again
- * again         a file that is under its final name already is done, but its folders are synced all the same: whoever renamed it may
- *               have died before the sync */
+ * ways to fail  an item whose file is gone, or whose name is taken by other bytes: its own code, the others go on; a
+ * folder that cannot be synced: its items are not published yet, call again again         a file that is under its
+ * final name already is done, but its folders are synced all the same: whoever renamed it may have died before the sync
+ */
 #include "local.h"
 
 #include "millrace/fault.h"
@@ -18,8 +18,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* link refuses a name that is taken, as RENAME_NOREPLACE does; after a crash between the two calls the file has both names, which the
- * next publish heals. */
+/* link refuses a name that is taken, as RENAME_NOREPLACE does; after a crash between the two calls the file has both
+ * names, which the next publish heals. */
 static int move_by_link(int root_fd, const char *from, const char *to)
 {
     if (linkat(root_fd, from, root_fd, to, 0) != 0)
@@ -32,7 +32,8 @@ static int move(int root_fd, const char *from, const char *to)
 {
     if (renameat2(root_fd, from, root_fd, to, RENAME_NOREPLACE) == 0)
         return 0;
-    return errno == EINVAL || errno == ENOSYS ? move_by_link(root_fd, from, to) : errno; /* some file systems lack the flag */
+    return errno == EINVAL || errno == ENOSYS ? move_by_link(root_fd, from, to)
+                                              : errno; /* some file systems lack the flag */
 }
 
 static bool is_there(struct local *l, const char *path, struct stat *st)
@@ -68,7 +69,7 @@ static enum mr_code settle(struct local *l, const struct mr_publish_item *item, 
     if (!has_final)
         return mr_err_set(err, MR_ENOENT, "publish %s: neither it nor %s is there", item->path, item->staged);
     return mr_err_set(err, MR_ENOENT, "publish %s: has %lld bytes instead of %lld, and %s is gone", item->path,
-                      (long long)final.st_size, (long long)item->bytes, item->staged);
+                      (long long) final.st_size, (long long)item->bytes, item->staged);
 }
 
 static enum mr_code rename_item(struct local *l, const struct mr_publish_item *item, struct mr_err *err)

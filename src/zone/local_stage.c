@@ -2,9 +2,9 @@
 /* local_stage.c - a file that no reader can see yet.
  *
  * happy path    create -> write ... -> sync (file, then its folder) -> closed, to be published by its staged path
- * ways to fail  any write or sync that failed makes the file suspect for ever: the kernel may have dropped its dirty pages, and a
- *               second sync would say "fine". It can only be dropped.
- * on close      dropped: deleted; else it stays for publish, or for the sweep of the next start */
+ * ways to fail  any write or sync that failed makes the file suspect for ever: the kernel may have dropped its dirty
+ * pages, and a second sync would say "fine". It can only be dropped. on close      dropped: deleted; else it stays for
+ * publish, or for the sweep of the next start */
 #include "local.h"
 
 #include "millrace/fault.h"

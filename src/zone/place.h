@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* place.h - what a place (a directory, a bucket) must offer to be a zone. Private to this folder; zone.h has the promises. */
+/* place.h - what a place (a directory, a bucket) must offer to be a zone. Private to this folder; zone.h has the
+ * promises. */
 #ifndef MILLRACE_ZONE_PLACE_H
 #define MILLRACE_ZONE_PLACE_H
 

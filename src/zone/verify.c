@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* verify.c - does a published file still hold what was decided? The state store says how long it is, how many rows it has and what
- * its checksum is; deep, every byte is read again, every line must be JSON. What is wrong is an answer (check->state), not an error. */
+/* verify.c - does a published file still hold what was decided? The state store says how long it is, how many rows it
+ * has and what its checksum is; deep, every byte is read again, every line must be JSON. What is wrong is an answer
+ * (check->state), not an error. */
 #include "local.h"
 
 #include "millrace/hash.h"

@@ -6,7 +6,8 @@
 
 static bool stands_for_itself(unsigned char c)
 {
-    return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '.' || c == '_' || c == '-';
+    return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '.' || c == '_' ||
+           c == '-';
 }
 
 static void put_escaped(struct mr_buf *out, struct mr_str s)
@@ -51,7 +52,8 @@ enum mr_code mr_zone_open(const char *url, struct mr_zone **out, struct mr_err *
         if (strncmp(url, places[i]->scheme, n) == 0)
             return places[i]->open(url + n, out, err);
     }
-    return mr_err_set(err, MR_ECONFIG, "zone.url \"%.200s\": begins with no known scheme; write file:/path/to/zone", url);
+    return mr_err_set(err, MR_ECONFIG, "zone.url \"%.200s\": begins with no known scheme; write file:/path/to/zone",
+                      url);
 }
 
 void mr_zone_close(struct mr_zone *z)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* envelope.c - whatever the record's bytes, its line is one line of JSON from which the payload comes back.
  *
- * The first byte chooses the shape, the rest is cut at each 0x1f into stream, id, key, header name, header value and payload. */
+ * The first byte chooses the shape, the rest is cut at each 0x1f into stream, id, key, header name, header value and
+ * payload. */
 #include "millrace/hash.h"
 #include "millrace/json.h"
 #include "millrace/zone.h"
@@ -33,7 +34,9 @@ static bool base64_is(const json_t *v, struct mr_str want)
 {
     unsigned char *got = malloc(json_string_length(v) + 1);
     size_t n = 0;
-    bool ok = got && mr_base64_get((struct mr_str){json_string_value(v), json_string_length(v)}, false, got, json_string_length(v), &n) &&
+    bool ok = got &&
+              mr_base64_get((struct mr_str){json_string_value(v), json_string_length(v)}, false, got,
+                            json_string_length(v), &n) &&
               mr_str_eq((struct mr_str){(char *)got, n}, want);
     free(got);
     return ok;
@@ -45,10 +48,12 @@ static bool holds(const json_t *object, const char *name, const char *name_base6
     const json_t *text = json_object_get(object, name), *binary = json_object_get(object, name_base64);
     if (!text == !binary)
         return false;
-    return text ? mr_str_eq((struct mr_str){json_string_value(text), json_string_length(text)}, want) : base64_is(binary, want);
+    return text ? mr_str_eq((struct mr_str){json_string_value(text), json_string_length(text)}, want)
+                : base64_is(binary, want);
 }
 
-/* `data` when the payload is strict JSON, and only then. jansson's limits (numbers, lone surrogates) do not matter: texts are compared. */
+/* `data` when the payload is strict JSON, and only then. jansson's limits (numbers, lone surrogates) do not matter:
+ * texts are compared. */
 static void data_is(const struct mr_record *r, struct mr_str line, const json_t *v)
 {
     struct mr_json_slice data = mr_json_at(line, MR_STR("/data"));
@@ -73,11 +78,13 @@ static void check_line(const struct mr_record *r, struct mr_str line)
         fail("the line is not JSON");
     json_error_t why;
     json_t *v = json_loadb(line.p, line.n, JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, &why);
-    if (!v && json_error_code(&why) == json_error_duplicate_key && mr_json_at(line, MR_STR("/data")).type == MR_JSON_ABSENT)
+    if (!v && json_error_code(&why) == json_error_duplicate_key &&
+        mr_json_at(line, MR_STR("/data")).type == MR_JSON_ABSENT)
         fail("a key of the envelope stands twice");
     if (v && r->key.p && !holds(v, "key", "key_base64", r->key))
         fail("the key does not come back");
-    if (v && r->headers && !holds(json_array_get(json_object_get(v, "headers"), 0), "value", "value_base64", r->headers[0].value))
+    if (v && r->headers &&
+        !holds(json_array_get(json_object_get(v, "headers"), 0), "value", "value_base64", r->headers[0].value))
         fail("a header's value does not come back");
     data_is(r, line, v);
     json_decref(v);

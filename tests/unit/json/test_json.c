@@ -90,7 +90,8 @@ static void only_json_white_space_is_white_space(void **state)
     REFUSES("[\v1]");
     REFUSES("[\f1]");
     REFUSES("[1\0]");
-    REFUSES("[\xc2\xa0" "1]");
+    REFUSES("[\xc2\xa0"
+            "1]");
     REFUSES("\xef\xbb\xbf{}"); /* byte order mark */
     REFUSES("{\"a\":1}\0");
 }
@@ -176,26 +177,26 @@ static void strings_are_strict_utf8(void **state)
     (void)state;
     ACCEPTS("\"M\xc3\xbchle, \xe6\xb0\xb4\xe8\xbb\x8a, \xf0\x9f\x8c\xbe\"");
     ACCEPTS("\"\xc2\x80\xdf\xbf\xe0\xa0\x80\xed\x9f\xbf\xee\x80\x80\xef\xbf\xbf\xf0\x90\x80\x80\xf4\x8f\xbf\xbf\"");
-    REFUSES("\"\x80\"");                 /* a tail alone */
+    REFUSES("\"\x80\""); /* a tail alone */
     REFUSES("\"\xbf\xbf\"");
-    REFUSES("\"\xc3\"");                 /* cut */
+    REFUSES("\"\xc3\""); /* cut */
     REFUSES("\"\xe6\xb0\"");
     REFUSES("\"\xf0\x9f\x8c\"");
-    REFUSES("\"\xe6\xb0");               /* cut by the end of the text */
-    REFUSES("\"\xc0\xaf\"");             /* overlong */
+    REFUSES("\"\xe6\xb0");   /* cut by the end of the text */
+    REFUSES("\"\xc0\xaf\""); /* overlong */
     REFUSES("\"\xc1\xbf\"");
     REFUSES("\"\xe0\x9f\xbf\"");
     REFUSES("\"\xf0\x8f\xbf\xbf\"");
     REFUSES("\"\xfc\x83\xbf\xbf\xbf\xbf\"");
-    REFUSES("\"\xed\xa0\x80\"");         /* a surrogate */
+    REFUSES("\"\xed\xa0\x80\""); /* a surrogate */
     REFUSES("\"\xed\xbf\xbf\"");
-    REFUSES("\"\xf4\x90\x80\x80\"");     /* above U+10FFFF */
+    REFUSES("\"\xf4\x90\x80\x80\""); /* above U+10FFFF */
     REFUSES("\"\xf5\x80\x80\x80\"");
     REFUSES("\"\xff\"");
     REFUSES("\"\xfe\"");
-    REFUSES("\"\xe9t\xe9\"");            /* Latin-1 */
+    REFUSES("\"\xe9t\xe9\""); /* Latin-1 */
     REFUSES("{\"k\xe9\":1}");
-    REFUSES("\xff\xfe[\0]\0");           /* UTF-16 */
+    REFUSES("\xff\xfe[\0]\0"); /* UTF-16 */
     REFUSES("\0[\0]");
     REFUSES("\"\\\xe9\"");
     REFUSES("\"\\u\xe9\"");
@@ -331,8 +332,10 @@ static void each_level_remembers_what_it_is(void **state)
 
 /* ---- reading ---- */
 
-static const char order[] = " {\"id\": \"o-7\", \"total\": 12.50, \"lines\": [ {\"sku\":\"a/b\",\"n\":1} , null, [true ,false] ], \"a/b\": 1, "
-                            "\"m~n\": 2, \"\": 3, \"k\\\"ey\": 4, \"\\u0069d2\": 5, \"twice\": 1, \"twice\": 2, \"\\ud83c\\udf3e\": 6, \"}\": \"]\"} ";
+static const char order[] =
+    " {\"id\": \"o-7\", \"total\": 12.50, \"lines\": [ {\"sku\":\"a/b\",\"n\":1} , null, [true ,false] ], \"a/b\": 1, "
+    "\"m~n\": 2, \"\": 3, \"k\\\"ey\": 4, \"\\u0069d2\": 5, \"twice\": 1, \"twice\": 2, \"\\ud83c\\udf3e\": 6, \"}\": "
+    "\"]\"} ";
 
 static void at_is(const char *pointer, enum mr_json_type type, const char *raw)
 {
@@ -367,8 +370,20 @@ static void a_pointer_finds_what_it_names(void **state)
 static void a_pointer_to_nothing_finds_nothing(void **state)
 {
     (void)state;
-    static const char *const nowhere[] = {"/ids", "/i", "id", "/id/0", "/lines/3", "/lines/-", "/lines/01", "/lines/", "/lines/x",
-                                          "/lines/0/sku/x", "/m~n2", "/a/b", "/lines/99999999999999999999", "/total/0"};
+    static const char *const nowhere[] = {"/ids",
+                                          "/i",
+                                          "id",
+                                          "/id/0",
+                                          "/lines/3",
+                                          "/lines/-",
+                                          "/lines/01",
+                                          "/lines/",
+                                          "/lines/x",
+                                          "/lines/0/sku/x",
+                                          "/m~n2",
+                                          "/a/b",
+                                          "/lines/99999999999999999999",
+                                          "/total/0"};
     for (size_t i = 0; i < MR_COUNT(nowhere); i++)
         at_is(nowhere[i], MR_JSON_ABSENT, "");
     assert_int_equal(mr_json_at(MR_STR(""), MR_STR("/a")).type, MR_JSON_ABSENT);
@@ -418,7 +433,8 @@ static void strings_decode_to_utf8(void **state)
     decodes("\"\\ud800\"", MR_STR("\xef\xbf\xbd"));
     decodes("\"\\ud800x\"", MR_STR("\xef\xbf\xbdx"));
     decodes("\"\\udc00\\ud800\"", MR_STR("\xef\xbf\xbd\xef\xbf\xbd"));
-    decodes("\"\\ud800\\u0041\"", MR_STR("\xef\xbf\xbd" "A"));
+    decodes("\"\\ud800\\u0041\"", MR_STR("\xef\xbf\xbd"
+                                         "A"));
     decodes("\"\\ud83c\\ud83c\\udf3e\"", MR_STR("\xef\xbf\xbd\xf0\x9f\x8c\xbe"));
     struct mr_buf out;
     mr_buf_init(&out, 16);
@@ -441,7 +457,8 @@ static void integers_fit_or_are_refused(void **state)
     assert_true(i64("9223372036854775807", &v) && v == INT64_MAX);
     assert_true(i64("-9223372036854775808", &v) && v == INT64_MIN);
     v = 5;
-    static const char *const refused[] = {"9223372036854775808", "-9223372036854775809", "18446744073709551616", "1.0", "1e3", "\"1\"", "null", "[1]"};
+    static const char *const refused[] = {
+        "9223372036854775808", "-9223372036854775809", "18446744073709551616", "1.0", "1e3", "\"1\"", "null", "[1]"};
     for (size_t i = 0; i < MR_COUNT(refused); i++)
         assert_false(i64(refused[i], &v));
     assert_int_equal(v, 5);
@@ -499,6 +516,45 @@ static void what_is_written_reads_back(void **state)
     mr_buf_free(&out);
 }
 
+/* Units of every size at every place round the ends of the pieces in which the writer works, and with no byte of room
+ * to spare. */
+static void long_strings_are_written_whole(void **state)
+{
+    (void)state;
+    static const struct mr_str units[] = {{"x", 1},
+                                          {"\"", 1},
+                                          {"\x01", 1},
+                                          {"\n", 1},
+                                          {"\xc3\xbc", 2},
+                                          {"\xe6\xb0\xb4", 3},
+                                          {"\xf0\x9f\x8c\xbe", 4},
+                                          {"\xff", 1},
+                                          {"\xe6\xb0", 2}};
+    static const size_t out_of[] = {1, 2, 6, 2, 2, 3, 4, 3, 6};
+    for (size_t u = 0; u < MR_COUNT(units); u++)
+        for (size_t before = 0; before < 20; before++)
+            for (size_t count = 120; count < 1100; count += 97) {
+                struct mr_buf text, out;
+                mr_buf_init(&text, 1 << 16);
+                for (size_t i = 0; i < before; i++)
+                    mr_buf_putc(&text, 'x');
+                for (size_t i = 0; i < count; i++)
+                    mr_buf_put(&text, units[u].p, units[u].n);
+                size_t want = 2 + before + count * out_of[u];
+                for (size_t limit = want - 1; limit <= want + 8000; limit = limit < want ? want : limit * 2) {
+                    mr_buf_init(&out, limit);
+                    mr_json_put_string(&out, mr_buf_str(&text));
+                    assert_int_equal(out.failed, limit < want);
+                    if (!out.failed)
+                        assert_int_equal(out.n, want);
+                    mr_buf_free(&out);
+                }
+                if (count == 120 + 97 * 5)
+                    round_trip(mr_buf_str(&text));
+                mr_buf_free(&text);
+            }
+}
+
 static void a_string_that_does_not_fit_fails_the_buffer(void **state)
 {
     (void)state;
@@ -545,6 +601,7 @@ int main(void)
         cmocka_unit_test(strings_decode_to_utf8),
         cmocka_unit_test(integers_fit_or_are_refused),
         cmocka_unit_test(what_is_written_reads_back),
+        cmocka_unit_test(long_strings_are_written_whole),
         cmocka_unit_test(a_string_that_does_not_fit_fails_the_buffer),
         cmocka_unit_test(utf8_is_told_from_what_is_not),
     };

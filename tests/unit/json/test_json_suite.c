@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* test_json_suite.c - the scanner against JSONTestSuite: y_ must pass, n_ must be refused, and for i_ (left to the implementation) we
- * have decided: numbers of any size and lone surrogate escapes are JSON, other encodings and byte order marks are not.
+/* test_json_suite.c - the scanner against JSONTestSuite: y_ must pass, n_ must be refused, and for i_ (left to the
+ * implementation) we have decided: numbers of any size and lone surrogate escapes are JSON, other encodings and byte
+ * order marks are not.
  *
- * The package holds the cases as JavaScript strings, in which bytes that are not UTF-8 have become U+FFFD: the i_ and transform cases
- * about such bytes are therefore not counted here; test_json.c has the bytes themselves. */
+ * The package holds the cases as JavaScript strings, in which bytes that are not UTF-8 have become U+FFFD: the i_ and
+ * transform cases about such bytes are therefore not counted here; test_json.c has the bytes themselves. */
 #include "millrace/json.h"
 
 #include <jansson.h>
@@ -58,7 +59,8 @@ int main(int argc, char **argv)
     }
     size_t i, counted = 0, wrong = 0;
     json_t *one;
-    json_array_foreach(cases, i, one) {
+    json_array_foreach(cases, i, one)
+    {
         const char *name = json_string_value(json_object_get(one, "name"));
         json_t *input = json_object_get(one, "input");
         struct mr_str in = {json_string_value(input), json_string_length(input)};

@@ -7,8 +7,12 @@
 
 static struct mr_record record(struct mr_str data)
 {
-    return (struct mr_record){.source = MR_STR("shop"), .stream = MR_STR("orders"), .id = MR_STR("q/7"),
-                              .ingested_at_us = ARRIVED, .event_at_us = MR_NO_TIME, .data = data};
+    return (struct mr_record){.source = MR_STR("shop"),
+                              .stream = MR_STR("orders"),
+                              .id = MR_STR("q/7"),
+                              .ingested_at_us = ARRIVED,
+                              .event_at_us = MR_NO_TIME,
+                              .data = data};
 }
 
 static void line_is(const struct mr_record *r, const char *want)
@@ -50,15 +54,20 @@ static void the_least_record_has_the_keys_that_all_have(void **state)
 {
     (void)state;
     struct mr_record r = record(MR_STR("{\"n\": 1.0}"));
-    line_is(&r, "{\"source\":\"shop\",\"stream\":\"orders\",\"id\":\"q/7\",\"ingested_at\":\"2026-11-22T21:25:22.123456Z\",\"data\":{\"n\":1.0}}\n");
+    line_is(&r, "{\"source\":\"shop\",\"stream\":\"orders\",\"id\":\"q/"
+                "7\",\"ingested_at\":\"2026-11-22T21:25:22.123456Z\",\"data\":{\"n\":1.0}}\n");
 }
 
 static void a_full_record_has_its_keys_in_the_order_of_the_contract(void **state)
 {
     (void)state;
-    struct mr_member members[] = {{"request", MR_STR("{\"method\":\"POST\"}")}, {"verified", MR_STR("{\"scheme\":\"hmac\"}")}};
-    struct mr_header headers[] = {{MR_STR("X-Note"), MR_STR("first")}, {MR_STR("X-Note"), MR_STR("second \"quoted\"")},
-                                  {MR_STR("x-null"), {NULL, 0}}, {MR_STR("x-raw"), MR_STR("\xff\x01")}, {MR_STR("x-empty"), MR_STR("")}};
+    struct mr_member members[] = {{"request", MR_STR("{\"method\":\"POST\"}")},
+                                  {"verified", MR_STR("{\"scheme\":\"hmac\"}")}};
+    struct mr_header headers[] = {{MR_STR("X-Note"), MR_STR("first")},
+                                  {MR_STR("X-Note"), MR_STR("second \"quoted\"")},
+                                  {MR_STR("x-null"), {NULL, 0}},
+                                  {MR_STR("x-raw"), MR_STR("\xff\x01")},
+                                  {MR_STR("x-empty"), MR_STR("")}};
     struct mr_record r = record(MR_STR(" [ 1 ,\n 2 ] "));
     r.event_at_us = ARRIVED - 1;
     r.event_at_type = MR_STR("create");
@@ -69,21 +78,28 @@ static void a_full_record_has_its_keys_in_the_order_of_the_contract(void **state
     r.key = MR_STR("k");
     r.headers = headers;
     r.headers_count = MR_COUNT(headers);
-    line_is(&r, "{\"source\":\"shop\",\"stream\":\"orders\",\"id\":\"q/7\",\"ingested_at\":\"2026-11-22T21:25:22.123456Z\","
-                "\"event_at\":\"2026-11-22T21:25:22.123455Z\",\"event_at_type\":\"create\",\"position\":{\"request\":\"q/7\"},"
-                "\"request\":{\"method\":\"POST\"},\"verified\":{\"scheme\":\"hmac\"},\"replay\":\"run-1\",\"key\":\"k\","
-                "\"headers\":[{\"name\":\"X-Note\",\"value\":\"first\"},{\"name\":\"X-Note\",\"value\":\"second \\\"quoted\\\"\"},"
-                "{\"name\":\"x-null\",\"value\":null},{\"name\":\"x-raw\",\"value_base64\":\"/wE=\"},{\"name\":\"x-empty\",\"value\":\"\"}],"
-                "\"data\":[1,2]}\n");
+    line_is(
+        &r,
+        "{\"source\":\"shop\",\"stream\":\"orders\",\"id\":\"q/7\",\"ingested_at\":\"2026-11-22T21:25:22.123456Z\","
+        "\"event_at\":\"2026-11-22T21:25:22.123455Z\",\"event_at_type\":\"create\",\"position\":{\"request\":\"q/7\"},"
+        "\"request\":{\"method\":\"POST\"},\"verified\":{\"scheme\":\"hmac\"},\"replay\":\"run-1\",\"key\":\"k\","
+        "\"headers\":[{\"name\":\"X-Note\",\"value\":\"first\"},{\"name\":\"X-Note\",\"value\":\"second "
+        "\\\"quoted\\\"\"},"
+        "{\"name\":\"x-null\",\"value\":null},{\"name\":\"x-raw\",\"value_base64\":\"/"
+        "wE=\"},{\"name\":\"x-empty\",\"value\":\"\"}],"
+        "\"data\":[1,2]}\n");
     json_decref(parsed(&r));
 }
 
 static void tokens_of_the_payload_stay_as_they_came(void **state)
 {
     (void)state;
-    struct mr_record r = record(MR_STR("{\"z\": 1.10, \"a\": 1E400, \"z\": -0, \"u\": \"\\u00e9 \\ud800\", \"big\": 123456789012345678901234567890}"));
-    line_is(&r, "{\"source\":\"shop\",\"stream\":\"orders\",\"id\":\"q/7\",\"ingested_at\":\"2026-11-22T21:25:22.123456Z\","
-                "\"data\":{\"z\":1.10,\"a\":1E400,\"z\":-0,\"u\":\"\\u00e9 \\ud800\",\"big\":123456789012345678901234567890}}\n");
+    struct mr_record r = record(MR_STR(
+        "{\"z\": 1.10, \"a\": 1E400, \"z\": -0, \"u\": \"\\u00e9 \\ud800\", \"big\": 123456789012345678901234567890}"));
+    line_is(&r,
+            "{\"source\":\"shop\",\"stream\":\"orders\",\"id\":\"q/7\",\"ingested_at\":\"2026-11-22T21:25:22.123456Z\","
+            "\"data\":{\"z\":1.10,\"a\":1E400,\"z\":-0,\"u\":\"\\u00e9 "
+            "\\ud800\",\"big\":123456789012345678901234567890}}\n");
 }
 
 static void a_payload_is_json_or_text_or_bytes(void **state)
@@ -138,7 +154,8 @@ static void a_null_payload_is_a_tombstone(void **state)
     for (int exact = 0; exact < 2; exact++) {
         struct mr_record r = record((struct mr_str){NULL, 0});
         r.payload = exact ? MR_PAYLOAD_EXACT : MR_PAYLOAD_JSON;
-        line_is(&r, "{\"source\":\"shop\",\"stream\":\"orders\",\"id\":\"q/7\",\"ingested_at\":\"2026-11-22T21:25:22.123456Z\",\"data\":null,\"tombstone\":true}\n");
+        line_is(&r, "{\"source\":\"shop\",\"stream\":\"orders\",\"id\":\"q/"
+                    "7\",\"ingested_at\":\"2026-11-22T21:25:22.123456Z\",\"data\":null,\"tombstone\":true}\n");
     }
     struct mr_record r = record(MR_STR("null")); /* JSON's null is a value, no tombstone */
     json_t *v = parsed(&r);
@@ -233,10 +250,14 @@ static void path_is(struct mr_str source, struct mr_str stream, enum mr_codec co
 static void a_path_escapes_what_is_not_plain(void **state)
 {
     (void)state;
-    path_is(MR_STR("shop"), MR_STR("orders"), MR_CODEC_ZSTD, "source=shop/stream=orders/ingest_date=2026-11-22/ld-1-0.ndjson.zst");
-    path_is(MR_STR("Shop_1-a.b"), MR_STR("public.orders"), MR_CODEC_GZIP, "source=Shop_1-a.b/stream=public.orders/ingest_date=2026-11-22/ld-1-0.ndjson.gz");
-    path_is(MR_STR("a/b"), MR_STR("../.."), MR_CODEC_NONE, "source=a%2Fb/stream=..%2F../ingest_date=2026-11-22/ld-1-0.ndjson");
-    path_is(MR_STR("a b%=\n"), MR_STR("M\xc3\xbc\0\xff"), MR_CODEC_NONE, "source=a%20b%25%3D%0A/stream=M%C3%BC%00%FF/ingest_date=2026-11-22/ld-1-0.ndjson");
+    path_is(MR_STR("shop"), MR_STR("orders"), MR_CODEC_ZSTD,
+            "source=shop/stream=orders/ingest_date=2026-11-22/ld-1-0.ndjson.zst");
+    path_is(MR_STR("Shop_1-a.b"), MR_STR("public.orders"), MR_CODEC_GZIP,
+            "source=Shop_1-a.b/stream=public.orders/ingest_date=2026-11-22/ld-1-0.ndjson.gz");
+    path_is(MR_STR("a/b"), MR_STR("../.."), MR_CODEC_NONE,
+            "source=a%2Fb/stream=..%2F../ingest_date=2026-11-22/ld-1-0.ndjson");
+    path_is(MR_STR("a b%=\n"), MR_STR("M\xc3\xbc\0\xff"), MR_CODEC_NONE,
+            "source=a%20b%25%3D%0A/stream=M%C3%BC%00%FF/ingest_date=2026-11-22/ld-1-0.ndjson");
 }
 
 const struct CMUnitTest envelope_tests[] = {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* faults.c - a failing disk at every named point of the zone: the call says so, nothing is half visible, and calling again heals it
- * where healing is promised. Each case runs in a child, whose exit status is the line that was not as it should be. */
+/* faults.c - a failing disk at every named point of the zone: the call says so, nothing is half visible, and calling
+ * again heals it where healing is promised. Each case runs in a child, whose exit status is the line that was not as it
+ * should be. */
 #include "fixture.h"
 
 #include "millrace/fault.h"
@@ -10,15 +11,16 @@
 #include <unistd.h>
 
 #define LINE "{\"n\":1}\n"
-#define NEED(condition)                                                                                               \
-    do {                                                                                                              \
-        if (!(condition)) {                                                                                           \
-            fprintf(stderr, "%s:%d: %s (%s)\n", __FILE__, __LINE__, #condition, f->err.msg);                          \
-            _exit(1);                                                                                                 \
-        }                                                                                                             \
+#define NEED(condition)                                                                                                \
+    do {                                                                                                               \
+        if (!(condition)) {                                                                                            \
+            fprintf(stderr, "%s:%d: %s (%s)\n", __FILE__, __LINE__, #condition, f->err.msg);                           \
+            _exit(1);                                                                                                  \
+        }                                                                                                              \
     } while (0)
 
-static void in_child(struct fixture *f, const char *variable, const char *spec, void (*act)(struct fixture *), int want_signal)
+static void in_child(struct fixture *f, const char *variable, const char *spec, void (*act)(struct fixture *),
+                     int want_signal)
 {
     int status;
     pid_t child = fork();
@@ -154,7 +156,8 @@ static void act_sweep(struct fixture *f)
     put_file(f, "_staging/dead/a.part", MR_STR("x"));
     put_file(f, "_staging/dead/b.part", MR_STR("x"));
     NEED(mr_zone_sweep(f->zone, "dead", NULL, 0, &f->err) == MR_EIO);
-    NEED(exists(f, "_staging/dead/a.part") + exists(f, "_staging/dead/b.part") == 1); /* the other was tried all the same */
+    NEED(exists(f, "_staging/dead/a.part") + exists(f, "_staging/dead/b.part") ==
+         1); /* the other was tried all the same */
     NEED(mr_zone_sweep(f->zone, "dead", NULL, 0, &f->err) == MR_OK);
     NEED(!exists(f, "_staging/dead"));
 }
@@ -213,7 +216,8 @@ static void nothing_is_published_if_the_sync_is_in_doubt(void **state)
 
 static void a_death_at_any_point_of_publish_is_finished_by_the_next_process(void **state)
 {
-    static const char *const points[] = {"publish_rename:1", "publish_rename:2", "publish_rename:3", "publish_renamed:1", "publish_synced:1"};
+    static const char *const points[] = {"publish_rename:1", "publish_rename:2", "publish_rename:3",
+                                         "publish_renamed:1", "publish_synced:1"};
     struct fixture *f = *state;
     if (!MR_FAULTS)
         skip();
@@ -270,7 +274,7 @@ static void act_read_only(struct fixture *f)
     snprintf(url, sizeof url, "%s/new", f->url);
     NEED(mr_zone_open(url, &other, &f->err) == MR_EPERM);
     NEED(strstr(f->err.msg, f->root) != NULL); /* says where */
-    (void)!seteuid(getuid()); /* so that the parent, which may not be root, can remove the folders */
+    (void)!seteuid(getuid());                  /* so that the parent, which may not be root, can remove the folders */
     chmod(f->root, 0755);
     snprintf(path, sizeof path, "%s/_staging/" ME, f->root);
     chmod(path, 0755);

@@ -17,7 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define ME "instance-a"
+#define ME         "instance-a"
 #define DAY_FOLDER "source=shop/stream=orders/ingest_date=2026-11-22"
 
 struct fixture {
@@ -36,7 +36,8 @@ bool exists(const struct fixture *f, const char *path);
 void put_file(const struct fixture *f, const char *path, struct mr_str bytes);
 /* The file's whole text equals `want`. */
 bool file_is(const struct fixture *f, const char *path, struct mr_str want);
-/* Stages a synced, closed file; *item says where it is and where it goes. The strings are the caller's to free by item_free(). */
+/* Stages a synced, closed file; *item says where it is and where it goes. The strings are the caller's to free by
+ * item_free(). */
 struct mr_publish_item stage(struct fixture *f, const char *name, struct mr_str bytes);
 void item_free(struct mr_publish_item *item);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* local.c - the local place. Statics of the publish step are reached by including it: the way by link is for file systems that no
- * test machine has at hand. */
+/* local.c - the local place. Statics of the publish step are reached by including it: the way by link is for file
+ * systems that no test machine has at hand. */
 #include "fixture.h"
 
 #include "../../../src/zone/local_publish.c"
@@ -81,7 +81,8 @@ static void publishing_twice_is_publishing_once(void **state)
 static void publishing_goes_on_after_half_of_it(void **state)
 {
     struct fixture *f = *state;
-    struct mr_publish_item items[] = {stage(f, "a", MR_STR(LINE)), stage(f, "b", MR_STR(LINE)), stage(f, "c", MR_STR(LINE))};
+    struct mr_publish_item items[] = {stage(f, "a", MR_STR(LINE)), stage(f, "b", MR_STR(LINE)),
+                                      stage(f, "c", MR_STR(LINE))};
     assert_int_equal(mr_zone_publish(f->zone, items + 1, 1, &f->err), MR_OK);
     mr_zone_close(f->zone);
     assert_int_equal(mr_zone_open(f->url, &f->zone, &f->err), MR_OK);
@@ -263,7 +264,9 @@ static void the_identity_is_what_was_written(void **state)
     assert_false(id.present || id.has_data);
     assert_int_equal(id.highest_decided, 0);
     assert_int_equal(mr_zone_identify(f->zone, "3f0c8a52-6d1e-4c55-9f0e-0f1d2c3b4a59", &f->err), MR_OK);
-    assert_true(file_is(f, "_millrace/zone.json", MR_STR("{\"store\": \"3f0c8a52-6d1e-4c55-9f0e-0f1d2c3b4a59\", \"format\": 1, \"written_by\": \"millrace " MR_VERSION "\"}\n")));
+    assert_true(file_is(f, "_millrace/zone.json",
+                        MR_STR("{\"store\": \"3f0c8a52-6d1e-4c55-9f0e-0f1d2c3b4a59\", \"format\": 1, \"written_by\": "
+                               "\"millrace " MR_VERSION "\"}\n")));
     assert_int_equal(mr_zone_mark_decided(f->zone, ME, 41, &f->err), MR_OK);
     assert_int_equal(mr_zone_mark_decided(f->zone, ME, 42, &f->err), MR_OK);
     assert_int_equal(mr_zone_mark_decided(f->zone, "instance-b", 7, &f->err), MR_OK);
@@ -278,7 +281,11 @@ static void the_identity_is_what_was_written(void **state)
 static void a_damaged_identity_is_not_taken_for_a_missing_one(void **state)
 {
     struct fixture *f = *state;
-    static const char *const bad[] = {"", "{}", "{\"store\": 7}", "{\"store\": \"\"}", "{\"store\": \"3f0c",
+    static const char *const bad[] = {"",
+                                      "{}",
+                                      "{\"store\": 7}",
+                                      "{\"store\": \"\"}",
+                                      "{\"store\": \"3f0c",
                                       "{\"store\": \"3f0c8a52-6d1e-4c55-9f0e-0f1d2c3b4a59-and-more\"}"};
     struct mr_zone_id id;
     for (size_t i = 0; i < MR_COUNT(bad); i++) {
@@ -297,7 +304,9 @@ static void a_damaged_identity_is_not_taken_for_a_missing_one(void **state)
 static void a_seal_lies_beside_the_days_files(void **state)
 {
     struct fixture *f = *state;
-    assert_int_equal(mr_zone_write_sealed(f->zone, MR_STR("shop"), MR_STR("orders"), 20779, MR_STR("{\"rows\": 2}\n"), &f->err), MR_OK);
+    assert_int_equal(
+        mr_zone_write_sealed(f->zone, MR_STR("shop"), MR_STR("orders"), 20779, MR_STR("{\"rows\": 2}\n"), &f->err),
+        MR_OK);
     assert_true(file_is(f, DAY_FOLDER "/_SEALED", MR_STR("{\"rows\": 2}\n")));
 }
 

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "fixture.h"
 
-#define LINES "{\"n\":1}\n{\"n\":2}\n"
+#define LINES     "{\"n\":1}\n{\"n\":2}\n"
 #define FILE_NAME DAY_FOLDER "/f.ndjson"
 
 static enum mr_file_state state_of(struct fixture *f, const char *path, struct mr_str raw, int64_t rows, bool deep)
 {
-    struct mr_file_check check = {.path = path, .bytes = (int64_t)raw.n, .rows = rows, .crc32c = mr_crc32c(0, raw.p, raw.n), .deep = deep};
+    struct mr_file_check check = {
+        .path = path, .bytes = (int64_t)raw.n, .rows = rows, .crc32c = mr_crc32c(0, raw.p, raw.n), .deep = deep};
     assert_int_equal(mr_zone_check_file(f->zone, &check, &f->err), MR_OK);
     return check.state;
 }
@@ -45,15 +46,9 @@ static void rows_are_counted_and_each_must_be_json(void **state)
         int64_t rows;
         enum mr_file_state want;
     } cases[] = {
-        {{"{}\n{}\n", 6}, 3, MR_FILE_ROWS},
-        {{"{}\n{}\n", 6}, 1, MR_FILE_ROWS},
-        {{"{}\n{}", 5}, 1, MR_FILE_ROWS},
-        {{"{}\n{}", 5}, 2, MR_FILE_ROWS},
-        {{"{}\n{\n", 5}, 2, MR_FILE_ROWS},
-        {{"{}\n\n", 4}, 2, MR_FILE_ROWS},
-        {{"\"\xff\"\n", 4}, 1, MR_FILE_ROWS},
-        {{"", 0}, 0, MR_FILE_OK},
-        {{"", 0}, 1, MR_FILE_ROWS},
+        {{"{}\n{}\n", 6}, 3, MR_FILE_ROWS},   {{"{}\n{}\n", 6}, 1, MR_FILE_ROWS}, {{"{}\n{}", 5}, 1, MR_FILE_ROWS},
+        {{"{}\n{}", 5}, 2, MR_FILE_ROWS},     {{"{}\n{\n", 5}, 2, MR_FILE_ROWS},  {{"{}\n\n", 4}, 2, MR_FILE_ROWS},
+        {{"\"\xff\"\n", 4}, 1, MR_FILE_ROWS}, {{"", 0}, 0, MR_FILE_OK},           {{"", 0}, 1, MR_FILE_ROWS},
     };
     for (size_t i = 0; i < MR_COUNT(cases); i++) {
         put_file(f, FILE_NAME, cases[i].raw);
