@@ -13,23 +13,15 @@ struct mr_call_chunk {
 
 enum { CHUNK = 2048 };
 
-static const struct {
-    const char *name;
-    enum mr_call_mode mode;
-} kinds[MR_CALL_COUNT] = {
-#define KIND(name, mode) {#name, MR_CALL_##mode},
-    MR_CALLS(KIND)
-#undef KIND
+static const enum mr_call_mode modes[MR_CALL_COUNT] = {
+#define MODE(name, mode) MR_CALL_##mode,
+    MR_CALLS(MODE)
+#undef MODE
 };
 
 enum mr_call_mode mr_call_mode(enum mr_call_kind kind)
 {
-    return kinds[kind].mode;
-}
-
-const char *mr_call_name(enum mr_call_kind kind)
-{
-    return kinds[kind].name;
+    return modes[kind];
 }
 
 void *mr_call_alloc(struct mr_call *call, size_t n)
@@ -96,27 +88,56 @@ static void answer(struct mr_call *c)
     const size_t n = err->code == MR_OK ? c->items_count : 0;
     switch (c->kind) {
     case MR_CALL_POSITION:
-        c->cb.position(c->arg, err, n ? c->items : &(struct mr_position){.source = c->source, .stream = c->stream, .part = c->part, .value = {"", 0}});
+        c->cb.position(
+            c->arg, err,
+            n ? c->items
+              : &(struct mr_position){.source = c->source, .stream = c->stream, .part = c->part, .value = {"", 0}});
         break;
-    case MR_CALL_POSITIONS: c->cb.positions(c->arg, err, c->items, n); break;
-    case MR_CALL_ROWS: c->cb.rows(c->arg, err, c->items, n); break;
-    case MR_CALL_SEEN: c->cb.seen(c->arg, err, c->items, n); break;
-    case MR_CALL_BEGIN: c->cb.instance(c->arg, err, &c->instance); break;
-    case MR_CALL_SWEEP: c->cb.instances(c->arg, err, c->items, n); break;
+    case MR_CALL_POSITIONS:
+        c->cb.positions(c->arg, err, c->items, n);
+        break;
+    case MR_CALL_ROWS:
+        c->cb.rows(c->arg, err, c->items, n);
+        break;
+    case MR_CALL_SEEN:
+        c->cb.seen(c->arg, err, c->items, n);
+        break;
+    case MR_CALL_BEGIN:
+        c->cb.instance(c->arg, err, &c->instance);
+        break;
+    case MR_CALL_SWEEP:
+        c->cb.instances(c->arg, err, c->items, n);
+        break;
     case MR_CALL_DECIDE:
         c->decided.code = err->code;
         c->decided.err = err;
         c->cb.decided(c->arg, &c->decided);
         break;
     case MR_CALL_UNPUBLISHED:
-    case MR_CALL_LANDINGS: c->cb.landings(c->arg, err, c->items, n); break;
-    case MR_CALL_SEAL: c->cb.sealed(c->arg, err, c->day, c->blocked); break;
-    case MR_CALL_DAY_COUNTS: c->cb.day_counts(c->arg, err, c->items, n); break;
-    case MR_CALL_PAUSED: c->cb.paused(c->arg, err, c->items, n); break;
-    case MR_CALL_LAST_RUNS: c->cb.runs(c->arg, err, c->items, n); break;
-    case MR_CALL_ALERTS: c->cb.alerts(c->arg, err, c->items, n); break;
-    case MR_CALL_KEEP: c->cb.kept(c->arg, err, &c->kept); break;
-    default: c->cb.done(c->arg, err); break;
+    case MR_CALL_LANDINGS:
+        c->cb.landings(c->arg, err, c->items, n);
+        break;
+    case MR_CALL_SEAL:
+        c->cb.sealed(c->arg, err, c->day, c->blocked);
+        break;
+    case MR_CALL_DAY_COUNTS:
+        c->cb.day_counts(c->arg, err, c->items, n);
+        break;
+    case MR_CALL_PAUSED:
+        c->cb.paused(c->arg, err, c->items, n);
+        break;
+    case MR_CALL_LAST_RUNS:
+        c->cb.runs(c->arg, err, c->items, n);
+        break;
+    case MR_CALL_ALERTS:
+        c->cb.alerts(c->arg, err, c->items, n);
+        break;
+    case MR_CALL_KEEP:
+        c->cb.kept(c->arg, err, &c->kept);
+        break;
+    default:
+        c->cb.done(c->arg, err);
+        break;
     }
 }
 

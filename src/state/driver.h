@@ -1,42 +1,44 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* state/driver.h - what stands between the interface (store.c) and a store that keeps the rows (sqlite/, one day Postgres).
+/* state/driver.h - what stands between the interface (store.c) and a store that keeps the rows (sqlite/, one day
+ * Postgres).
  *
- * Every function of state.h and store.h becomes a mr_call: the question with its own copies of all arguments, and room for
- * the answer. store.c makes calls and hands out answers; a driver runs them, in the order given, wherever it likes, and
- * gives each back once on the loop by mr_call_finish(). So a driver knows no callback's type, and the interface no SQL. */
+ * Every function of state.h and store.h becomes a mr_call: the question with its own copies of all arguments, and room
+ * for the answer. store.c makes calls and hands out answers; a driver runs them, in the order given, wherever it likes,
+ * and gives each back once on the loop by mr_call_finish(). So a driver knows no callback's type, and the interface no
+ * SQL. */
 #ifndef MILLRACE_STATE_DRIVER_H
 #define MILLRACE_STATE_DRIVER_H
 
 #include "millrace/store.h"
 
 /* name; READ looks at what is committed, WRITE may share its transaction with others, ALONE has its own or none */
-#define MR_CALLS(X)      \
-    X(POSITION, READ)    \
-    X(POSITIONS, READ)   \
-    X(ROWS, READ)        \
-    X(SEEN, READ)        \
-    X(BEGIN, WRITE)      \
-    X(RENEW, WRITE)      \
-    X(END, WRITE)        \
-    X(SWEEP, ALONE)      \
-    X(DECIDE, WRITE)     \
-    X(PUBLISHED, WRITE)  \
-    X(LOST, WRITE)       \
-    X(UNPUBLISHED, READ) \
-    X(LANDINGS, READ)    \
-    X(STAGE_BEGIN, WRITE) \
-    X(STAGE_END, WRITE)  \
-    X(SEAL, ALONE)       \
-    X(DAY_COUNTS, READ)  \
-    X(POSITION_SET, WRITE) \
-    X(PAUSE, WRITE)      \
-    X(PAUSED, READ)      \
-    X(BACKUP, ALONE)     \
-    X(ADOPT, WRITE)      \
-    X(RUN, WRITE)        \
-    X(LAST_RUNS, READ)   \
-    X(ALERT, WRITE)      \
-    X(ALERTS, READ)      \
+#define MR_CALLS(X)                                                                                                    \
+    X(POSITION, READ)                                                                                                  \
+    X(POSITIONS, READ)                                                                                                 \
+    X(ROWS, READ)                                                                                                      \
+    X(SEEN, READ)                                                                                                      \
+    X(BEGIN, WRITE)                                                                                                    \
+    X(RENEW, WRITE)                                                                                                    \
+    X(END, WRITE)                                                                                                      \
+    X(SWEEP, ALONE)                                                                                                    \
+    X(DECIDE, WRITE)                                                                                                   \
+    X(PUBLISHED, WRITE)                                                                                                \
+    X(LOST, WRITE)                                                                                                     \
+    X(UNPUBLISHED, READ)                                                                                               \
+    X(LANDINGS, READ)                                                                                                  \
+    X(STAGE_BEGIN, WRITE)                                                                                              \
+    X(STAGE_END, WRITE)                                                                                                \
+    X(SEAL, ALONE)                                                                                                     \
+    X(DAY_COUNTS, READ)                                                                                                \
+    X(POSITION_SET, WRITE)                                                                                             \
+    X(PAUSE, WRITE)                                                                                                    \
+    X(PAUSED, READ)                                                                                                    \
+    X(BACKUP, ALONE)                                                                                                   \
+    X(ADOPT, WRITE)                                                                                                    \
+    X(RUN, WRITE)                                                                                                      \
+    X(LAST_RUNS, READ)                                                                                                 \
+    X(ALERT, WRITE)                                                                                                    \
+    X(ALERTS, READ)                                                                                                    \
     X(KEEP, ALONE)
 
 enum mr_call_kind {
@@ -104,7 +106,6 @@ struct mr_call {
 };
 
 enum mr_call_mode mr_call_mode(enum mr_call_kind kind);
-const char *mr_call_name(enum mr_call_kind kind);
 /* Memory that lives as long as the call. Any one thread at a time. Aborts when there is none. */
 void *mr_call_alloc(struct mr_call *call, size_t n);
 struct mr_str mr_call_copy(struct mr_call *call, struct mr_str s); /* NUL-terminated; absent stays absent */

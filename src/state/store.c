@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* store.c - the interface's front: each function copies what it was given into a call and submits it to the driver. */
-#include "state/driver.h"
 #include "millrace/worker.h"
+#include "state/driver.h"
 
 #include <assert.h>
 #include <stdlib.h>
 
-/* -- open and close ------------------------------------------------------------------------------------------------------ */
+/* -- open and close ------------------------------------------------------------------------------------------------ */
 
 struct refusal { /* the answer to an URL that no driver takes; given on a later turn, as every answer */
     struct mr_job job;
@@ -40,7 +40,8 @@ static void refuse(struct mr_loop *loop, const char *url, mr_store_open_cb cb, v
     if (strncmp(url, "postgres:", 9) == 0 || strncmp(url, "postgresql:", 11) == 0)
         mr_err_set(&r->err, MR_ECONFIG, "this build has no Postgres state store; use state: sqlite");
     else
-        mr_err_set(&r->err, MR_ECONFIG, "state: unknown kind of store \"%.*s\"; use state: sqlite", (int)strcspn(url, ":"), url);
+        mr_err_set(&r->err, MR_ECONFIG, "state: unknown kind of store \"%.*s\"; use state: sqlite",
+                   (int)strcspn(url, ":"), url);
     mr_worker_submit(loop->workers, MR_LANE_STATE, &r->job);
 }
 
@@ -67,7 +68,7 @@ const struct mr_store_facts *mr_store_facts(const struct mr_store *s)
     return &s->facts;
 }
 
-/* -- calls ---------------------------------------------------------------------------------------------------------------- */
+/* -- calls --------------------------------------------------------------------------------------------------------- */
 
 static struct mr_call *call_new(struct mr_store *s, enum mr_call_kind kind, void *arg)
 {
@@ -91,7 +92,8 @@ static void set_source(struct mr_call *c, struct mr_str source, struct mr_str st
     c->part = mr_call_copy(c, part);
 }
 
-void mr_store_position(struct mr_store *s, struct mr_str source, struct mr_str stream, struct mr_str part, mr_position_cb cb, void *arg)
+void mr_store_position(struct mr_store *s, struct mr_str source, struct mr_str stream, struct mr_str part,
+                       mr_position_cb cb, void *arg)
 {
     struct mr_call *c = call_new(s, MR_CALL_POSITION, arg);
     set_source(c, source, stream, part);
@@ -107,8 +109,8 @@ void mr_store_positions(struct mr_store *s, struct mr_str source, mr_positions_c
     submit(c);
 }
 
-void mr_store_rows(struct mr_store *s, struct mr_str source, struct mr_str stream, struct mr_str kind, struct mr_str after, size_t limit, mr_rows_cb cb,
-                   void *arg)
+void mr_store_rows(struct mr_store *s, struct mr_str source, struct mr_str stream, struct mr_str kind,
+                   struct mr_str after, size_t limit, mr_rows_cb cb, void *arg)
 {
     struct mr_call *c = call_new(s, MR_CALL_ROWS, arg);
     set_source(c, source, stream, (struct mr_str){NULL, 0});
@@ -119,7 +121,8 @@ void mr_store_rows(struct mr_store *s, struct mr_str source, struct mr_str strea
     submit(c);
 }
 
-void mr_store_seen(struct mr_store *s, const struct mr_seen *ids, const int32_t *first_days, size_t count, mr_seen_cb cb, void *arg)
+void mr_store_seen(struct mr_store *s, const struct mr_seen *ids, const int32_t *first_days, size_t count,
+                   mr_seen_cb cb, void *arg)
 {
     struct mr_call *c = call_new(s, MR_CALL_SEEN, arg);
     c->ids = ids;
@@ -137,7 +140,8 @@ void mr_store_instance_begin(struct mr_store *s, int64_t lease_ms, mr_instance_c
     submit(c);
 }
 
-void mr_store_instance_renew(struct mr_store *s, const struct mr_instance *instance, int64_t lease_ms, mr_done_cb cb, void *arg)
+void mr_store_instance_renew(struct mr_store *s, const struct mr_instance *instance, int64_t lease_ms, mr_done_cb cb,
+                             void *arg)
 {
     struct mr_call *c = call_new(s, MR_CALL_RENEW, arg);
     c->instance = *instance;
@@ -199,7 +203,8 @@ void mr_store_unpublished(struct mr_store *s, const struct mr_instance *self, mr
     submit(c);
 }
 
-void mr_store_landings(struct mr_store *s, struct mr_str landing, int64_t after, size_t limit, mr_landings_cb cb, void *arg)
+void mr_store_landings(struct mr_store *s, struct mr_str landing, int64_t after, size_t limit, mr_landings_cb cb,
+                       void *arg)
 {
     struct mr_call *c = call_new(s, MR_CALL_LANDINGS, arg);
     c->landing = mr_call_copy(c, landing);
@@ -209,8 +214,8 @@ void mr_store_landings(struct mr_store *s, struct mr_str landing, int64_t after,
     submit(c);
 }
 
-void mr_store_stage_begin(struct mr_store *s, const struct mr_instance *instance, struct mr_str landing, struct mr_str source, int32_t day, mr_done_cb cb,
-                          void *arg)
+void mr_store_stage_begin(struct mr_store *s, const struct mr_instance *instance, struct mr_str landing,
+                          struct mr_str source, int32_t day, mr_done_cb cb, void *arg)
 {
     struct mr_call *c = call_new(s, MR_CALL_STAGE_BEGIN, arg);
     c->instance = *instance;
@@ -245,7 +250,8 @@ void mr_store_day_counts(struct mr_store *s, int32_t day, mr_day_counts_cb cb, v
     submit(c);
 }
 
-void mr_store_position_set(struct mr_store *s, struct mr_str source, struct mr_str stream, struct mr_str part, struct mr_str value, mr_done_cb cb, void *arg)
+void mr_store_position_set(struct mr_store *s, struct mr_str source, struct mr_str stream, struct mr_str part,
+                           struct mr_str value, mr_done_cb cb, void *arg)
 {
     struct mr_call *c = call_new(s, MR_CALL_POSITION_SET, arg);
     set_source(c, source, stream, part);

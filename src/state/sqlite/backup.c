@@ -2,8 +2,8 @@
 /* backup.c - a copy of one moment, whole and durable or not there at all.
  *
  * VACUUM INTO on a connection of its own, on another lane: decisions go on meanwhile, and the copy has no holes. It is
- * written beside its final name, synced, and renamed in a way that never replaces what somebody else has put at that name.
- * Ways to fail: the name is taken (MR_EEXIST), no room, not readable; then the half copy is deleted. */
+ * written beside its final name, synced, and renamed in a way that never replaces what somebody else has put at that
+ * name. Ways to fail: the name is taken (MR_EEXIST), no room, not readable; then the half copy is deleted. */
 #include "state/sqlite/sqlite.h"
 
 #include "millrace/file.h"
@@ -46,7 +46,8 @@ static enum mr_code sync_folder(const char *path, struct mr_err *err)
 
 static enum mr_code make_part(const char *part, struct mr_err *err)
 {
-    int fd = open(part, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600); /* SQLite takes an empty file, and keeps its mode */
+    int fd =
+        open(part, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600); /* SQLite takes an empty file, and keeps its mode */
     if (fd < 0)
         return mr_err_sys(err, errno, "create %s", part);
     close(fd);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* decide.c - the one transaction: before its commit nothing happened, after it everything did.
  *
- * Each decision runs in a savepoint of its own, so a loser leaves nothing and its neighbours in the same commit do not notice.
- * Happy path: epoch lives, day is open, each move and row finds the version that it expects, no id is present; then the landing, its files.
- * Ways to fail: MR_EEPOCH, MR_ESEALED, MR_EFENCED (which), MR_ESEEN (which); anything else is the store's own trouble. */
+ * Each decision runs in a savepoint of its own, so a loser leaves nothing and its neighbours in the same commit do not
+ * notice. Happy path: epoch lives, day is open, each move and row finds the version that it expects, no id is present;
+ * then the landing, its files. Ways to fail: MR_EEPOCH, MR_ESEALED, MR_EFENCED (which), MR_ESEEN (which); anything else
+ * is the store's own trouble. */
 #include "state/sqlite/sqlite.h"
 
 #include "millrace/fault.h"
@@ -13,14 +14,15 @@ enum { MOVES_LIMIT = 64 << 20 /* of one landing's moves as text; a sane one has 
 
 static const struct mr_str nothing = {NULL, 0};
 
-static void lose(struct mr_db *db, struct mr_call *call, size_t which, struct mr_str source, struct mr_str stream, struct mr_str key, int64_t expected, int64_t found)
+static void lose(struct mr_db *db, struct mr_call *call, size_t which, struct mr_str source, struct mr_str stream,
+                 struct mr_str key, int64_t expected, int64_t found)
 {
     call->decided.which = which;
-    mr_err_set(db->err, MR_EFENCED, "%.*s/%.*s %.*s is at version %lld, not %lld: someone else moved it", (int)source.n, source.p, (int)stream.n, stream.p,
-               (int)key.n, key.p, (long long)found, (long long)expected);
+    mr_err_set(db->err, MR_EFENCED, "%.*s/%.*s %.*s is at version %lld, not %lld: someone else moved it", (int)source.n,
+               source.p, (int)stream.n, stream.p, (int)key.n, key.p, (long long)found, (long long)expected);
 }
 
-/* -- moves ------------------------------------------------------------------------------------------------------------------- */
+/* -- moves --------------------------------------------------------------------------------------------------------- */
 
 static void put_move(struct mr_buf *b, const struct mr_move *m, int64_t old_version, struct mr_str old)
 {
@@ -46,7 +48,8 @@ static void move(struct mr_db *db, struct mr_call *call, size_t which, int64_t n
         mr_err_wrap(db->err, "position of %.*s/%.*s", (int)m->source.n, m->source.p, (int)m->stream.n, m->stream.p);
         return;
     }
-    sqlite3_stmt *q = mr_sql(db, "SELECT version, value FROM positions WHERE source = ? AND stream = ? AND part = ?", "eee", m->source, m->stream, m->part);
+    sqlite3_stmt *q = mr_sql(db, "SELECT version, value FROM positions WHERE source = ? AND stream = ? AND part = ?",
+                             "eee", m->source, m->stream, m->part);
     if (mr_sql_row(db, q)) {
         version = sqlite3_column_int64(q, 0);
         old = mr_sql_str(call, q, 1);
@@ -59,20 +62,22 @@ static void move(struct mr_db *db, struct mr_call *call, size_t which, int64_t n
         return;
     }
     put_move(moves, m, version, old);
-    if (mr_sql_run(db,
-                   "INSERT INTO positions(source, stream, part, version, value, changed) VALUES(?, ?, ?, ?, ?, ?)"
-                   " ON CONFLICT DO UPDATE SET version = excluded.version, value = excluded.value, changed = excluded.changed",
-                   "eeeist", m->source, m->stream, m->part, version + 1, m->value, now) != MR_OK)
+    if (mr_sql_run(
+            db,
+            "INSERT INTO positions(source, stream, part, version, value, changed) VALUES(?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT DO UPDATE SET version = excluded.version, value = excluded.value, changed = excluded.changed",
+            "eeeist", m->source, m->stream, m->part, version + 1, m->value, now) != MR_OK)
         return;
 }
 
-/* -- rows --------------------------------------------------------------------------------------------------------------------- */
+/* -- rows ---------------------------------------------------------------------------------------------------------- */
 
 static void row(struct mr_db *db, struct mr_call *call, size_t index, int64_t now)
 {
     const struct mr_row *r = &call->decision->rows[index];
-    int64_t version = mr_sql_int(db, 0, "SELECT version FROM source_rows WHERE source = ? AND stream = ? AND kind = ? AND key = ?", "eeee", r->source, r->stream,
-                                 r->kind, r->key);
+    int64_t version =
+        mr_sql_int(db, 0, "SELECT version FROM source_rows WHERE source = ? AND stream = ? AND kind = ? AND key = ?",
+                   "eeee", r->source, r->stream, r->kind, r->key);
     if (mr_db_code(db) != MR_OK)
         return;
     if (r->expected_version != -1 && r->expected_version != version && !MR_MUTANT(no_cas)) {
@@ -81,15 +86,17 @@ static void row(struct mr_db *db, struct mr_call *call, size_t index, int64_t no
     }
     enum mr_code code =
         r->value.p ? mr_sql_run(db,
-                                "INSERT INTO source_rows(source, stream, kind, key, value, version, changed) VALUES(?, ?, ?, ?, ?, ?, ?)"
-                                " ON CONFLICT DO UPDATE SET value = excluded.value, version = excluded.version, changed = excluded.changed",
+                                "INSERT INTO source_rows(source, stream, kind, key, value, version, changed) VALUES(?, "
+                                "?, ?, ?, ?, ?, ?)"
+                                " ON CONFLICT DO UPDATE SET value = excluded.value, version = excluded.version, "
+                                "changed = excluded.changed",
                                 "eeeesit", r->source, r->stream, r->kind, r->key, r->value, version + 1, now)
-                   : mr_sql_run(db, "DELETE FROM source_rows WHERE source = ? AND stream = ? AND kind = ? AND key = ?", "eeee", r->source, r->stream, r->kind,
-                                r->key);
+                   : mr_sql_run(db, "DELETE FROM source_rows WHERE source = ? AND stream = ? AND kind = ? AND key = ?",
+                                "eeee", r->source, r->stream, r->kind, r->key);
     (void)code; /* it is in db->err */
 }
 
-/* -- landing and files ----------------------------------------------------------------------------------------------------------- */
+/* -- landing and files --------------------------------------------------------------------------------------------- */
 
 static void landing(struct mr_db *db, struct mr_call *call, int64_t now, struct mr_str moves)
 {
@@ -97,20 +104,22 @@ static void landing(struct mr_db *db, struct mr_call *call, int64_t now, struct 
     /* without a file there is nothing to publish */
     const char *state = d->files_count ? "decided" : "published";
     if (mr_sql_run(db,
-                   "INSERT INTO landings(landing, source, run, instance, epoch, ingest_date, state, began, decided, published, records, bytes, moves)"
+                   "INSERT INTO landings(landing, source, run, instance, epoch, ingest_date, state, began, decided, "
+                   "published, records, bytes, moves)"
                    " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                   "seecidcttt"
-                   "iis",
-                   d->landing, d->source, d->run, d->instance.id, d->instance.epoch, d->day, state, d->began_us, now, d->files_count ? 0 : now, d->records,
-                   d->bytes, moves) != MR_OK) {
+                   "seecidctttiis",
+                   d->landing, d->source, d->run, d->instance.id, d->instance.epoch, d->day, state, d->began_us, now,
+                   d->files_count ? 0 : now, d->records, d->bytes, moves) != MR_OK) {
         mr_err_wrap(db->err, "landing %.*s", (int)d->landing.n, d->landing.p);
         return;
     }
     call->decided.number = sqlite3_last_insert_rowid(db->h);
     for (size_t i = 0; i < d->files_count; i++) {
         const struct mr_zone_file *f = &d->files[i];
-        if (mr_sql_run(db, "INSERT INTO files(landing, path, stream, staged, rows, bytes, crc32c) VALUES(?, ?, ?, ?, ?, ?, ?)", "iseeiii", call->decided.number,
-                       f->path, f->stream, f->staged, f->rows, f->bytes, (int64_t)f->crc32c) != MR_OK)
+        if (mr_sql_run(
+                db, "INSERT INTO files(landing, path, stream, staged, rows, bytes, crc32c) VALUES(?, ?, ?, ?, ?, ?, ?)",
+                "iseeiii", call->decided.number, f->path, f->stream, f->staged, f->rows, f->bytes,
+                (int64_t)f->crc32c) != MR_OK)
             return;
     }
     /* its whole landing is open no more */

@@ -15,15 +15,17 @@ void mr_run_begin(struct mr_db *db, struct mr_call *call)
     mr_time_text(now, stamp); /* 2026-11-22T21:25:22...: sorted by age in a listing of the staging folder */
     struct mr_instance *me = &call->instance;
     me->epoch = 1;
-    snprintf(me->id, sizeof me->id, "%.4s%.2s%.2sT%.2s%.2s%.2s-%02x%02x%02x%02x%02x%02x", stamp, stamp + 5, stamp + 8, stamp + 11, stamp + 14, stamp + 17, r[0],
-             r[1], r[2], r[3], r[4], r[5]);
-    enum mr_code code = mr_sql_run(db, "INSERT INTO instances(id, epoch, began, alive_until) VALUES(?, 1, ?, ?)", "ctt", me->id, now, now + call->lease_ms * 1000);
+    snprintf(me->id, sizeof me->id, "%.4s%.2s%.2sT%.2s%.2s%.2s-%02x%02x%02x%02x%02x%02x", stamp, stamp + 5, stamp + 8,
+             stamp + 11, stamp + 14, stamp + 17, r[0], r[1], r[2], r[3], r[4], r[5]);
+    enum mr_code code = mr_sql_run(db, "INSERT INTO instances(id, epoch, began, alive_until) VALUES(?, 1, ?, ?)", "ctt",
+                                   me->id, now, now + call->lease_ms * 1000);
     (void)code;
 }
 
 enum mr_code mr_check_epoch(struct mr_db *db, const struct mr_instance *instance)
 {
-    int64_t lives = mr_sql_int(db, 0, "SELECT 1 FROM instances WHERE id = ? AND epoch = ? AND ended IS NULL", "ci", instance->id, instance->epoch);
+    int64_t lives = mr_sql_int(db, 0, "SELECT 1 FROM instances WHERE id = ? AND epoch = ? AND ended IS NULL", "ci",
+                               instance->id, instance->epoch);
     if (mr_db_code(db) == MR_OK && !lives)
         mr_err_set(db->err, MR_EEPOCH, "epoch %lld of instance %s has ended", (long long)instance->epoch, instance->id);
     return mr_db_code(db);
@@ -33,8 +35,8 @@ void mr_run_renew(struct mr_db *db, struct mr_call *call)
 {
     if (mr_check_epoch(db, &call->instance) != MR_OK)
         return;
-    enum mr_code code =
-        mr_sql_run(db, "UPDATE instances SET alive_until = ? WHERE id = ?", "tc", mr_wall_us() + call->lease_ms * 1000, (const char *)call->instance.id);
+    enum mr_code code = mr_sql_run(db, "UPDATE instances SET alive_until = ? WHERE id = ?", "tc",
+                                   mr_wall_us() + call->lease_ms * 1000, (const char *)call->instance.id);
     (void)code;
 }
 
@@ -54,8 +56,9 @@ void mr_run_end(struct mr_db *db, struct mr_call *call)
 
 static void find_dead(struct mr_db *db, struct mr_call *call, int64_t now)
 {
-    sqlite3_stmt *q = mr_sql(db, "SELECT id, epoch FROM instances WHERE ended IS NULL AND id <> ? AND (? OR alive_until < ?) ORDER BY id", "cit",
-                             call->instance.id, (int64_t)call->flag, now);
+    sqlite3_stmt *q = mr_sql(
+        db, "SELECT id, epoch FROM instances WHERE ended IS NULL AND id <> ? AND (? OR alive_until < ?) ORDER BY id",
+        "cit", call->instance.id, (int64_t)call->flag, now);
     while (mr_sql_row(db, q)) {
         struct mr_instance *dead = mr_call_item(call, sizeof *dead);
         snprintf(dead->id, sizeof dead->id, "%s", (const char *)sqlite3_column_text(q, 0));

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* keep.c - retention, in slices of a few milliseconds, so that a decision never waits for the whole of it.
  *
- * What is kept whatever its age: landings that are not published (their staged files, or their replay, hang on the row), the newest
- * landing of each source and run of each stream (status shows them), open alerts, living instances, the newest table of ids. */
+ * What is kept whatever its age: landings that are not published (their staged files, or their replay, hang on the
+ * row), the newest landing of each source and run of each stream (status shows them), open alerts, living instances,
+ * the newest table of ids. */
 #include "state/sqlite/sqlite.h"
 
 #include <stdio.h>
@@ -20,13 +21,16 @@ static int64_t delete_landings(struct mr_db *db, int64_t before)
     static const char doomed[] = "CREATE TEMP TABLE IF NOT EXISTS doomed(number INTEGER PRIMARY KEY)";
     if (mr_db_exec(db, doomed) != MR_OK || mr_db_exec(db, "DELETE FROM temp.doomed") != MR_OK)
         return 0;
-    int64_t n = delete_slice(db,
-                             "INSERT INTO temp.doomed SELECT number FROM main.landings l WHERE decided < ?1 AND state = 'published'"
-                             " AND number < (SELECT max(number) FROM main.landings n WHERE n.source = l.source)"
-                             /* numbers follow the clock: nothing is looked at behind the first young one */
-                             " AND number < ifnull((SELECT number FROM main.landings WHERE decided >= ?1 ORDER BY number LIMIT 1), 9e18) ORDER BY number LIMIT ?2",
-                             before);
-    if (n == 0 || mr_sql_run(db, "DELETE FROM main.files WHERE landing IN (SELECT number FROM temp.doomed)", "") != MR_OK)
+    int64_t n = delete_slice(
+        db,
+        "INSERT INTO temp.doomed SELECT number FROM main.landings l WHERE decided < ?1 AND state = 'published'"
+        " AND number < (SELECT max(number) FROM main.landings n WHERE n.source = l.source)"
+        /* numbers follow the clock: nothing is looked at behind the first young one */
+        " AND number < ifnull((SELECT number FROM main.landings WHERE decided >= ?1 ORDER BY number LIMIT 1), 9e18) "
+        "ORDER BY number LIMIT ?2",
+        before);
+    if (n == 0 ||
+        mr_sql_run(db, "DELETE FROM main.files WHERE landing IN (SELECT number FROM temp.doomed)", "") != MR_OK)
         return 0;
     n += mr_db_changes(db);
     if (mr_sql_run(db, "DELETE FROM main.landings WHERE number IN (SELECT number FROM temp.doomed)", "") != MR_OK)
@@ -73,24 +77,31 @@ static int64_t slice(struct mr_db *db, struct mr_call *call)
 {
     int64_t before = call->keep.before_us;
     switch ((enum phase)call->phase) {
-    case LANDINGS: return delete_landings(db, before);
+    case LANDINGS:
+        return delete_landings(db, before);
     case RUNS:
-        return delete_slice(db,
-                            "DELETE FROM runs WHERE id IN (SELECT id FROM runs r WHERE ended < ?1"
-                            " AND id < (SELECT max(id) FROM runs n WHERE n.source = r.source AND n.stream = r.stream)"
-                            " AND id < ifnull((SELECT id FROM runs WHERE ended >= ?1 ORDER BY id LIMIT 1), 9e18) ORDER BY id LIMIT ?2)",
-                            before);
+        return delete_slice(
+            db,
+            "DELETE FROM runs WHERE id IN (SELECT id FROM runs r WHERE ended < ?1"
+            " AND id < (SELECT max(id) FROM runs n WHERE n.source = r.source AND n.stream = r.stream)"
+            " AND id < ifnull((SELECT id FROM runs WHERE ended >= ?1 ORDER BY id LIMIT 1), 9e18) ORDER BY id LIMIT ?2)",
+            before);
     case ALERTS:
-        return delete_slice(db, "DELETE FROM alerts WHERE (name, source, stream, opened) IN (SELECT name, source, stream, opened FROM alerts WHERE closed < ? LIMIT ?)",
+        return delete_slice(db,
+                            "DELETE FROM alerts WHERE (name, source, stream, opened) IN (SELECT name, source, stream, "
+                            "opened FROM alerts WHERE closed < ? LIMIT ?)",
                             before);
     case INSTANCES:
-        return delete_slice(db,
-                            "DELETE FROM instances WHERE id IN (SELECT id FROM instances i WHERE ended < ?"
-                            " AND NOT EXISTS (SELECT 1 FROM landings WHERE state = 'decided' AND instance = i.id) LIMIT ?)",
-                            before);
+        return delete_slice(
+            db,
+            "DELETE FROM instances WHERE id IN (SELECT id FROM instances i WHERE ended < ?"
+            " AND NOT EXISTS (SELECT 1 FROM landings WHERE state = 'decided' AND instance = i.id) LIMIT ?)",
+            before);
     case SEEN_OLD:
-    case SEEN_MANY: return drop_day(db, call, (enum phase)call->phase);
-    case PHASES: break;
+    case SEEN_MANY:
+        return drop_day(db, call, (enum phase)call->phase);
+    case PHASES:
+        break;
     }
     return 0;
 }

@@ -8,13 +8,16 @@ void mr_run_published(struct mr_db *db, struct mr_call *call)
 {
     int64_t now = mr_wall_us();
     for (size_t i = 0; i < call->numbers_count; i++)
-        if (mr_sql_run(db, "UPDATE landings SET state = 'published', published = ? WHERE number = ? AND state = 'decided'", "ti", now, call->numbers[i]) != MR_OK)
+        if (mr_sql_run(db,
+                       "UPDATE landings SET state = 'published', published = ? WHERE number = ? AND state = 'decided'",
+                       "ti", now, call->numbers[i]) != MR_OK)
             return;
 }
 
 void mr_run_lost(struct mr_db *db, struct mr_call *call)
 {
-    enum mr_code code = mr_sql_run(db, "UPDATE landings SET state = 'lost' WHERE number = ? AND state = 'decided'", "i", call->number);
+    enum mr_code code =
+        mr_sql_run(db, "UPDATE landings SET state = 'lost' WHERE number = ? AND state = 'decided'", "i", call->number);
     (void)code;
 }
 
@@ -22,7 +25,9 @@ static void read_files(struct mr_db *db, struct mr_call *call, struct mr_landing
 {
     size_t cap = (size_t)mr_sql_int(db, 0, "SELECT count(*) FROM files WHERE landing = ?", "i", l->number);
     struct mr_zone_file *files = mr_call_alloc(call, (cap ? cap : 1) * sizeof *files);
-    sqlite3_stmt *q = mr_sql(db, "SELECT stream, path, staged, rows, bytes, crc32c FROM files WHERE landing = ? ORDER BY path", "i", l->number);
+    sqlite3_stmt *q =
+        mr_sql(db, "SELECT stream, path, staged, rows, bytes, crc32c FROM files WHERE landing = ? ORDER BY path", "i",
+               l->number);
     /* the caller's statement is under way, so both queries see the same moment */
     while (l->files_count < cap && mr_sql_row(db, q)) {
         files[l->files_count++] = (struct mr_zone_file){
@@ -58,11 +63,12 @@ static void read_landings(struct mr_db *db, struct mr_call *call, sqlite3_stmt *
 void mr_run_unpublished(struct mr_db *db, struct mr_call *call)
 {
     /* an instance whose row is gone has ended long ago */
-    read_landings(db, call,
-                  mr_sql(db,
-                         "SELECT " COLUMNS " FROM landings WHERE state = 'decided' AND (instance = ? OR NOT EXISTS"
-                         " (SELECT 1 FROM instances i WHERE i.id = landings.instance AND i.ended IS NULL)) ORDER BY number",
-                         "c", call->instance.id));
+    read_landings(
+        db, call,
+        mr_sql(db,
+               "SELECT " COLUMNS " FROM landings WHERE state = 'decided' AND (instance = ? OR NOT EXISTS"
+               " (SELECT 1 FROM instances i WHERE i.id = landings.instance AND i.ended IS NULL)) ORDER BY number",
+               "c", call->instance.id));
 }
 
 void mr_run_landings(struct mr_db *db, struct mr_call *call)
@@ -70,5 +76,7 @@ void mr_run_landings(struct mr_db *db, struct mr_call *call)
     if (call->landing.p)
         read_landings(db, call, mr_sql(db, "SELECT " COLUMNS " FROM landings WHERE landing = ?", "s", call->landing));
     else
-        read_landings(db, call, mr_sql(db, "SELECT " COLUMNS " FROM landings WHERE number > ? ORDER BY number LIMIT ?", "ii", call->number, (int64_t)call->limit));
+        read_landings(db, call,
+                      mr_sql(db, "SELECT " COLUMNS " FROM landings WHERE number > ? ORDER BY number LIMIT ?", "ii",
+                             call->number, (int64_t)call->limit));
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* migrate.c - what makes a file our store: made for its owner only, recognised by application_id, brought forward by steps.
+/* migrate.c - what makes a file our store: made for its owner only, recognised by application_id, brought on by steps.
  *
  * Happy path: make the file if need be, open, look whose it is, switch to WAL, run the missing steps in one transaction.
  * Ways to fail: not there, not SQLite or damaged, another program's, a newer millrace's, not writable.
- * A step is never edited once released: files made by it are out there. docs/state.md describes what the last one leaves. */
+ * A step is never edited once released: files made by it are out there. docs/state.md shows what the last one leaves. */
 #include "state/sqlite/sqlite.h"
 
 #include "millrace/file.h"
@@ -21,52 +21,68 @@ enum { APPLICATION_ID = 0x4d524143 /* "MRAC" */ };
 static const char schema_1[] =
     "CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID, STRICT;"
 
-    "CREATE TABLE instances(id TEXT PRIMARY KEY, epoch INTEGER NOT NULL, began TEXT NOT NULL, alive_until TEXT NOT NULL, ended TEXT)"
+    "CREATE TABLE instances(id TEXT PRIMARY KEY, epoch INTEGER NOT NULL, began TEXT NOT NULL, alive_until TEXT NOT "
+    "NULL, ended TEXT)"
     " WITHOUT ROWID, STRICT;"
 
-    "CREATE TABLE positions(source TEXT NOT NULL, stream TEXT NOT NULL, part TEXT NOT NULL, version INTEGER NOT NULL, value TEXT NOT NULL,"
+    "CREATE TABLE positions(source TEXT NOT NULL, stream TEXT NOT NULL, part TEXT NOT NULL, version INTEGER NOT NULL, "
+    "value TEXT NOT NULL,"
     " changed TEXT NOT NULL, PRIMARY KEY(source, stream, part)) WITHOUT ROWID, STRICT;"
 
     /* AUTOINCREMENT: a number is never given twice, not even after its row was deleted */
-    "CREATE TABLE landings(number INTEGER PRIMARY KEY AUTOINCREMENT, landing TEXT NOT NULL UNIQUE, source TEXT NOT NULL, run TEXT NOT NULL,"
-    " instance TEXT NOT NULL, epoch INTEGER NOT NULL, ingest_date TEXT, state TEXT NOT NULL CHECK(state IN('decided', 'published', 'lost')),"
-    " began TEXT, decided TEXT NOT NULL, published TEXT, records INTEGER NOT NULL, bytes INTEGER NOT NULL, moves TEXT NOT NULL) STRICT;"
+    "CREATE TABLE landings(number INTEGER PRIMARY KEY AUTOINCREMENT, landing TEXT NOT NULL UNIQUE, source TEXT NOT "
+    "NULL, run TEXT NOT NULL,"
+    " instance TEXT NOT NULL, epoch INTEGER NOT NULL, ingest_date TEXT, state TEXT NOT NULL CHECK(state IN('decided', "
+    "'published', 'lost')),"
+    " began TEXT, decided TEXT NOT NULL, published TEXT, records INTEGER NOT NULL, bytes INTEGER NOT NULL, moves TEXT "
+    "NOT NULL) STRICT;"
     "CREATE INDEX landings_unpublished ON landings(number) WHERE state = 'decided';"
     "CREATE INDEX landings_by_source ON landings(source, number);"
     "CREATE INDEX landings_by_date ON landings(ingest_date);"
 
-    "CREATE TABLE files(landing INTEGER NOT NULL, path TEXT NOT NULL, stream TEXT NOT NULL, staged TEXT NOT NULL, rows INTEGER NOT NULL,"
+    "CREATE TABLE files(landing INTEGER NOT NULL, path TEXT NOT NULL, stream TEXT NOT NULL, staged TEXT NOT NULL, rows "
+    "INTEGER NOT NULL,"
     " bytes INTEGER NOT NULL, crc32c INTEGER NOT NULL, PRIMARY KEY(landing, path)) WITHOUT ROWID, STRICT;"
 
-    "CREATE TABLE stages(landing TEXT PRIMARY KEY, instance TEXT NOT NULL, source TEXT NOT NULL, ingest_date TEXT NOT NULL, began TEXT NOT NULL)"
+    "CREATE TABLE stages(landing TEXT PRIMARY KEY, instance TEXT NOT NULL, source TEXT NOT NULL, ingest_date TEXT NOT "
+    "NULL, began TEXT NOT NULL)"
     " WITHOUT ROWID, STRICT;"
 
-    "CREATE TABLE runs(id INTEGER PRIMARY KEY, source TEXT NOT NULL, stream TEXT NOT NULL, started TEXT, ended TEXT, outcome TEXT NOT NULL,"
-    " rows INTEGER NOT NULL, bytes INTEGER NOT NULL, repeats INTEGER NOT NULL DEFAULT 0, bounds TEXT, error TEXT) STRICT;"
+    "CREATE TABLE runs(id INTEGER PRIMARY KEY, source TEXT NOT NULL, stream TEXT NOT NULL, started TEXT, ended TEXT, "
+    "outcome TEXT NOT NULL,"
+    " rows INTEGER NOT NULL, bytes INTEGER NOT NULL, repeats INTEGER NOT NULL DEFAULT 0, bounds TEXT, error TEXT) "
+    "STRICT;"
     "CREATE INDEX runs_by_stream ON runs(source, stream, id);"
 
-    "CREATE TABLE source_rows(source TEXT NOT NULL, stream TEXT NOT NULL, kind TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL,"
+    "CREATE TABLE source_rows(source TEXT NOT NULL, stream TEXT NOT NULL, kind TEXT NOT NULL, key TEXT NOT NULL, value "
+    "TEXT NOT NULL,"
     " version INTEGER NOT NULL, changed TEXT NOT NULL, PRIMARY KEY(source, stream, kind, key)) WITHOUT ROWID, STRICT;"
 
     "CREATE TABLE seen_days(day TEXT PRIMARY KEY, ids INTEGER NOT NULL) WITHOUT ROWID, STRICT;"
 
-    "CREATE TABLE alerts(name TEXT NOT NULL, source TEXT NOT NULL, stream TEXT NOT NULL, opened TEXT NOT NULL, severity TEXT NOT NULL,"
-    " text TEXT NOT NULL, changed TEXT NOT NULL, closed TEXT, repeats INTEGER NOT NULL, PRIMARY KEY(name, source, stream, opened))"
+    "CREATE TABLE alerts(name TEXT NOT NULL, source TEXT NOT NULL, stream TEXT NOT NULL, opened TEXT NOT NULL, "
+    "severity TEXT NOT NULL,"
+    " text TEXT NOT NULL, changed TEXT NOT NULL, closed TEXT, repeats INTEGER NOT NULL, PRIMARY KEY(name, source, "
+    "stream, opened))"
     " WITHOUT ROWID, STRICT;"
 
     "CREATE TABLE paused(source TEXT PRIMARY KEY, since TEXT NOT NULL) WITHOUT ROWID, STRICT;"
 
-    "CREATE VIEW zone_files AS SELECT l.source, f.stream, l.ingest_date, f.path, f.rows, f.bytes, printf('%08x', f.crc32c) AS crc32c, l.number, l.landing,"
+    "CREATE VIEW zone_files AS SELECT l.source, f.stream, l.ingest_date, f.path, f.rows, f.bytes, printf('%08x', "
+    "f.crc32c) AS crc32c, l.number, l.landing,"
     " l.state, l.decided FROM files f JOIN landings l ON l.number = f.landing;"
-    "CREATE VIEW zone_days AS SELECT source, stream, ingest_date, count(*) AS files, sum(rows) AS rows, sum(bytes) AS bytes FROM zone_files"
+    "CREATE VIEW zone_days AS SELECT source, stream, ingest_date, count(*) AS files, sum(rows) AS rows, sum(bytes) AS "
+    "bytes FROM zone_files"
     " WHERE state = 'published' GROUP BY source, stream, ingest_date;"
-    "CREATE VIEW open_alerts AS SELECT name, source, stream, severity, text, opened, changed, repeats FROM alerts WHERE closed IS NULL;"
-    "CREATE VIEW kept_rows AS SELECT source, stream, kind, count(*) AS rows, max(changed) AS changed FROM source_rows GROUP BY source, stream, kind;";
+    "CREATE VIEW open_alerts AS SELECT name, source, stream, severity, text, opened, changed, repeats FROM alerts "
+    "WHERE closed IS NULL;"
+    "CREATE VIEW kept_rows AS SELECT source, stream, kind, count(*) AS rows, max(changed) AS changed FROM source_rows "
+    "GROUP BY source, stream, kind;";
 
 const struct mr_db_step mr_db_steps[] = {{schema_1}};
 const size_t mr_db_steps_count = MR_COUNT(mr_db_steps);
 
-/* -- the file ----------------------------------------------------------------------------------------------------------------- */
+/* -- the file ------------------------------------------------------------------------------------------------------ */
 
 static enum mr_code parent_of(const char *path, char *out, size_t cap, struct mr_err *err)
 {
@@ -98,7 +114,7 @@ static enum mr_code make_file(const char *path, struct mr_err *err)
     return mr_dir_sync(parent, err);
 }
 
-/* -- whose it is ---------------------------------------------------------------------------------------------------------------- */
+/* -- whose it is --------------------------------------------------------------------------------------------------- */
 
 static int64_t number(struct mr_db *db, const char *text)
 {
@@ -114,23 +130,30 @@ static enum mr_code check(struct mr_db *db, bool create, size_t known, size_t *v
         return mr_db_code(db);
     if (application == 0 && schema == 0 && things == 0) {
         *version = 0;
-        return create ? MR_OK : mr_err_set(db->err, MR_ENOENT, "state store %s is empty; `millrace run -c FILE` makes it", db->path);
+        return create ? MR_OK
+                      : mr_err_set(db->err, MR_ENOENT, "state store %s is empty; `millrace run -c FILE` makes it",
+                                   db->path);
     }
     if (application != APPLICATION_ID)
-        return mr_err_set(db->err, MR_ECONFIG, "state store %s: this SQLite file belongs to another program; choose another data_dir, or move the file away",
+        return mr_err_set(db->err, MR_ECONFIG,
+                          "state store %s: this SQLite file belongs to another program; choose another data_dir, or "
+                          "move the file away",
                           db->path);
     if (schema < 1 || schema > (int64_t)known)
         return mr_err_set(db->err, MR_ECONFIG,
-                          "state store %s: its schema is %lld, this millrace knows up to %zu; run the newer millrace that wrote it, or restore a backup made before",
+                          "state store %s: its schema is %lld, this millrace knows up to %zu; run the newer millrace "
+                          "that wrote it, or restore a backup made before",
                           db->path, (long long)schema, known);
     if (!create && schema < (int64_t)known)
-        return mr_err_set(db->err, MR_ECONFIG, "state store %s: its schema is %lld and this millrace needs %zu; `millrace run -c FILE` migrates it", db->path,
-                          (long long)schema, known);
+        return mr_err_set(
+            db->err, MR_ECONFIG,
+            "state store %s: its schema is %lld and this millrace needs %zu; `millrace run -c FILE` migrates it",
+            db->path, (long long)schema, known);
     *version = (size_t)schema;
     return MR_OK;
 }
 
-/* -- forward ---------------------------------------------------------------------------------------------------------------------- */
+/* -- forward ------------------------------------------------------------------------------------------------------- */
 
 static enum mr_code make_id(struct mr_db *db)
 {
@@ -139,8 +162,8 @@ static enum mr_code make_id(struct mr_db *db)
     mr_random(r, sizeof r);
     r[6] = (unsigned char)((r[6] & 0x0f) | 0x40); /* RFC 9562, version 4 */
     r[8] = (unsigned char)((r[8] & 0x3f) | 0x80);
-    snprintf(id, sizeof id, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", r[0], r[1], r[2], r[3], r[4], r[5], r[6], r[7], r[8], r[9],
-             r[10], r[11], r[12], r[13], r[14], r[15]);
+    snprintf(id, sizeof id, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", r[0], r[1], r[2],
+             r[3], r[4], r[5], r[6], r[7], r[8], r[9], r[10], r[11], r[12], r[13], r[14], r[15]);
     if (mr_sql_run(db, "INSERT INTO meta(key, value) VALUES('id', ?)", "c", id) != MR_OK)
         return mr_db_code(db);
     return mr_sql_run(db, "INSERT INTO meta(key, value) VALUES('made', ?)", "t", mr_wall_us());
@@ -164,7 +187,8 @@ static enum mr_code migrate(struct mr_db *db, bool create, const struct mr_db_st
     if (mr_db_exec(db, "BEGIN IMMEDIATE") != MR_OK)
         return mr_db_code(db);
     /* looked at again under the lock: another process may have been faster */
-    if (check(db, create, count, &from) == MR_OK && (from == count || run_steps(db, from, steps, count) == MR_OK) && mr_db_exec(db, "COMMIT") == MR_OK)
+    if (check(db, create, count, &from) == MR_OK && (from == count || run_steps(db, from, steps, count) == MR_OK) &&
+        mr_db_exec(db, "COMMIT") == MR_OK)
         return MR_OK;
     mr_err_wrap(db->err, "bring the schema forward");
     sqlite3_exec(db->h, "ROLLBACK", NULL, NULL, NULL);
@@ -177,11 +201,13 @@ static enum mr_code use_wal(struct mr_db *db)
     bool wal = mr_sql_row(db, q) && strcmp((const char *)sqlite3_column_text(q, 0), "wal") == 0;
     mr_sql_end(q);
     if (mr_db_code(db) == MR_OK && !wal)
-        mr_err_set(db->err, MR_ECONFIG, "state store %s: this file system cannot hold SQLite's shared memory; put data_dir on a local disk", db->path);
+        mr_err_set(db->err, MR_ECONFIG,
+                   "state store %s: this file system cannot hold SQLite's shared memory; put data_dir on a local disk",
+                   db->path);
     return mr_db_code(db);
 }
 
-/* -- the facts ---------------------------------------------------------------------------------------------------------------------- */
+/* -- the facts ----------------------------------------------------------------------------------------------------- */
 
 static enum mr_code read_facts(struct mr_db *db, struct mr_store_facts *facts)
 {
@@ -194,13 +220,14 @@ static enum mr_code read_facts(struct mr_db *db, struct mr_store_facts *facts)
         snprintf(facts->id, sizeof facts->id, "%s", (const char *)sqlite3_column_text(q, 0));
         mr_sql_end(q);
     } else if (mr_db_code(db) == MR_OK) {
-        mr_err_set(db->err, MR_ECORRUPT, "state store %s: its id is gone from the table meta; restore a backup", db->path);
+        mr_err_set(db->err, MR_ECORRUPT, "state store %s: its id is gone from the table meta; restore a backup",
+                   db->path);
     }
     return mr_db_code(db);
 }
 
-enum mr_code mr_db_start(struct mr_db *db, const char *path, bool create, const struct mr_db_step *steps, size_t steps_count, struct mr_store_facts *facts,
-                         struct mr_err *err)
+enum mr_code mr_db_start(struct mr_db *db, const char *path, bool create, const struct mr_db_step *steps,
+                         size_t steps_count, struct mr_store_facts *facts, struct mr_err *err)
 {
     struct stat st;
     size_t version;
@@ -215,8 +242,8 @@ enum mr_code mr_db_start(struct mr_db *db, const char *path, bool create, const 
         return mr_err_set(err, MR_ECONFIG, "state store %s: this is not a file", path);
     if (mr_db_open(db, path, false, err) != MR_OK)
         return err->code;
-    if (check(db, create, steps_count, &version) != MR_OK || use_wal(db) != MR_OK || (version < steps_count && migrate(db, create, steps, steps_count) != MR_OK) ||
-        read_facts(db, facts) != MR_OK)
+    if (check(db, create, steps_count, &version) != MR_OK || use_wal(db) != MR_OK ||
+        (version < steps_count && migrate(db, create, steps, steps_count) != MR_OK) || read_facts(db, facts) != MR_OK)
         mr_db_close(db);
     return err->code;
 }

@@ -13,7 +13,8 @@ static bool coalesced(struct mr_db *db, const struct mr_run_row *r)
     if (!empty(r))
         return false;
     if (mr_sql_run(db,
-                   "UPDATE runs SET ended = ?, bounds = ?, repeats = repeats + 1 WHERE id = (SELECT max(id) FROM runs WHERE source = ? AND stream = ?)"
+                   "UPDATE runs SET ended = ?, bounds = ?, repeats = repeats + 1 WHERE id = (SELECT max(id) FROM runs "
+                   "WHERE source = ? AND stream = ?)"
                    " AND rows = 0 AND bytes = 0 AND ifnull(error, '') = '' AND outcome = ?",
                    "tseee", r->ended_us, r->bounds, r->source, r->stream, r->outcome) != MR_OK)
         return false;
@@ -25,8 +26,11 @@ void mr_run_run(struct mr_db *db, struct mr_call *call)
     const struct mr_run_row *r = &call->run;
     if (coalesced(db, r) || mr_db_code(db) != MR_OK)
         return;
-    enum mr_code code = mr_sql_run(db, "INSERT INTO runs(source, stream, started, ended, outcome, rows, bytes, bounds, error) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                                   "eetteiiss", r->source, r->stream, r->started_us, r->ended_us, r->outcome, r->rows, r->bytes, r->bounds, r->error);
+    enum mr_code code = mr_sql_run(db,
+                                   "INSERT INTO runs(source, stream, started, ended, outcome, rows, bytes, bounds, "
+                                   "error) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                                   "eetteiiss", r->source, r->stream, r->started_us, r->ended_us, r->outcome, r->rows,
+                                   r->bytes, r->bounds, r->error);
     (void)code;
 }
 
@@ -50,18 +54,20 @@ void mr_run_last_runs(struct mr_db *db, struct mr_call *call)
     }
 }
 
-/* -- alerts -------------------------------------------------------------------------------------------------------------------- */
+/* -- alerts -------------------------------------------------------------------------------------------------------- */
 
 void mr_run_alert(struct mr_db *db, struct mr_call *call)
 {
     const struct mr_alert *a = &call->alert;
     const struct mr_alert_row *row = &mr_alert_rows[a->id];
-    enum mr_code code = mr_sql_run(db,
-                                   "INSERT INTO alerts(name, source, stream, opened, severity, text, changed, closed, repeats) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)"
-                                   " ON CONFLICT DO UPDATE SET text = excluded.text, changed = excluded.changed, closed = excluded.closed,"
-                                   " repeats = excluded.repeats",
-                                   "ceetcetti", row->name, mr_str_c(a->source), mr_str_c(a->stream), a->opened_us, row->error ? "error" : "warn",
-                                   mr_str_c(a->text), a->changed_us ? a->changed_us : a->opened_us, a->closed_us, (int64_t)a->repeats);
+    enum mr_code code = mr_sql_run(
+        db,
+        "INSERT INTO alerts(name, source, stream, opened, severity, text, changed, closed, repeats) VALUES(?, ?, ?, ?, "
+        "?, ?, ?, ?, ?)"
+        " ON CONFLICT DO UPDATE SET text = excluded.text, changed = excluded.changed, closed = excluded.closed,"
+        " repeats = excluded.repeats",
+        "ceetcetti", row->name, mr_str_c(a->source), mr_str_c(a->stream), a->opened_us, row->error ? "error" : "warn",
+        mr_str_c(a->text), a->changed_us ? a->changed_us : a->opened_us, a->closed_us, (int64_t)a->repeats);
     (void)code;
 }
 
@@ -78,7 +84,10 @@ static bool alert_id(const char *name, enum mr_alert_id *id)
 
 void mr_run_alerts(struct mr_db *db, struct mr_call *call)
 {
-    sqlite3_stmt *q = mr_sql(db, "SELECT name, source, stream, text, opened, changed, repeats FROM alerts WHERE closed IS NULL ORDER BY opened", "");
+    sqlite3_stmt *q = mr_sql(
+        db,
+        "SELECT name, source, stream, text, opened, changed, repeats FROM alerts WHERE closed IS NULL ORDER BY opened",
+        "");
     while (mr_sql_row(db, q)) {
         enum mr_alert_id id;
         if (!alert_id((const char *)sqlite3_column_text(q, 0), &id))

@@ -23,8 +23,9 @@ void mr_run_stage_begin(struct mr_db *db, struct mr_call *call)
         mr_err_set(db->err, MR_ESEALED, "the day on which landing %s began is sealed", call->landing.p);
         return;
     }
-    enum mr_code code = mr_sql_run(db, "INSERT INTO stages(landing, instance, source, ingest_date, began) VALUES(?, ?, ?, ?, ?)", "scedt", call->landing,
-                                   call->instance.id, call->source, call->day, mr_wall_us());
+    enum mr_code code =
+        mr_sql_run(db, "INSERT INTO stages(landing, instance, source, ingest_date, began) VALUES(?, ?, ?, ?, ?)",
+                   "scedt", call->landing, call->instance.id, call->source, call->day, mr_wall_us());
     (void)code;
 }
 
@@ -37,9 +38,12 @@ void mr_run_stage_end(struct mr_db *db, struct mr_call *call)
 static bool held_open(struct mr_db *db, int32_t day)
 {
     int64_t stages = mr_sql_int(db, 0,
-                                "SELECT 1 FROM stages s JOIN instances i ON i.id = s.instance WHERE i.ended IS NULL AND s.ingest_date <= ? LIMIT 1", "d", day);
+                                "SELECT 1 FROM stages s JOIN instances i ON i.id = s.instance WHERE i.ended IS NULL "
+                                "AND s.ingest_date <= ? LIMIT 1",
+                                "d", day);
     /* +: by the index of the few that are unpublished, not by the one of all dates */
-    int64_t landings = mr_sql_int(db, 0, "SELECT 1 FROM landings WHERE state = 'decided' AND +ingest_date <= ? LIMIT 1", "d", day);
+    int64_t landings =
+        mr_sql_int(db, 0, "SELECT 1 FROM landings WHERE state = 'decided' AND +ingest_date <= ? LIMIT 1", "d", day);
     return stages || landings;
 }
 
@@ -50,7 +54,10 @@ static void seal(struct mr_db *db, struct mr_call *call)
         int sys = MR_POINT(seal_day);
         if (sys)
             mr_err_sys(db->err, sys, "seal a day");
-        else if (mr_sql_run(db, "INSERT INTO meta(key, value) VALUES('sealed_through', ?) ON CONFLICT DO UPDATE SET value = excluded.value", "d", call->day) == MR_OK)
+        else if (mr_sql_run(db,
+                            "INSERT INTO meta(key, value) VALUES('sealed_through', ?) ON CONFLICT DO UPDATE SET value "
+                            "= excluded.value",
+                            "d", call->day) == MR_OK)
             through = call->day;
     }
     call->day = through;
@@ -67,10 +74,12 @@ void mr_run_seal(struct mr_db *db, struct mr_call *call)
 
 void mr_run_day_counts(struct mr_db *db, struct mr_call *call)
 {
-    sqlite3_stmt *q = mr_sql(db,
-                             "SELECT l.source, f.stream, count(*), sum(f.rows), sum(f.bytes) FROM landings l JOIN files f ON f.landing = l.number"
-                             " WHERE l.ingest_date = ? AND l.state = 'published' GROUP BY l.source, f.stream ORDER BY l.source, f.stream",
-                             "d", call->day);
+    sqlite3_stmt *q = mr_sql(
+        db,
+        "SELECT l.source, f.stream, count(*), sum(f.rows), sum(f.bytes) FROM landings l JOIN files f ON f.landing = "
+        "l.number"
+        " WHERE l.ingest_date = ? AND l.state = 'published' GROUP BY l.source, f.stream ORDER BY l.source, f.stream",
+        "d", call->day);
     while (mr_sql_row(db, q)) {
         struct mr_day_count *c = mr_call_item(call, sizeof *c);
         c->source = mr_sql_str(call, q, 0);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* seen.c - event ids that have landed: a table an arrival day, a row an id, clustered by the id and dropped whole.
  *
- * Ids are hashes, so a landing's ids lie all over the table: in the ids' order each of its pages is fetched and written once
- * a landing, in any other order once an id. Lookups are put in that order here; the caller sorts what it inserts.
- * Measured with 5M ids in the day's table and 4 MiB of cache: 100,000 new ones in 0.7 s, looked up in 0.2 to 0.6 s; into an empty table in 0.08 s. */
+ * Ids are hashes, so a landing's ids lie all over the table: in the ids' order each of its pages is fetched and written
+ * once a landing, in any other order once an id. Lookups are put in that order here; the caller sorts what it inserts.
+ * Measured with 5M ids in the day's table and 4 MiB of cache: 100,000 new ones in 0.7 s, looked up in 0.2 to 0.6 s;
+ * into an empty table in 0.08 s. */
 #include "state/sqlite/sqlite.h"
 
 #include <assert.h>
@@ -16,7 +17,8 @@ static int find(struct mr_db *db, sqlite3_stmt *stmt, const struct mr_seen *id, 
     sqlite3_bind_blob(stmt, 1, id->id, sizeof id->id, SQLITE_STATIC);
     int rc = sqlite3_step(stmt);
     if (rc == SQLITE_ROW) {
-        bool same = sqlite3_column_bytes(stmt, 0) == (int)sizeof id->body && memcmp(sqlite3_column_blob(stmt, 0), id->body, sizeof id->body) == 0;
+        bool same = sqlite3_column_bytes(stmt, 0) == (int)sizeof id->body &&
+                    memcmp(sqlite3_column_blob(stmt, 0), id->body, sizeof id->body) == 0;
         *answer = same ? MR_SEEN_SAME : MR_SEEN_OTHER_BODY;
     } else if (rc != SQLITE_DONE) {
         mr_db_fail(db, rc, "look up an event id");
@@ -25,7 +27,7 @@ static int find(struct mr_db *db, sqlite3_stmt *stmt, const struct mr_seen *id, 
     return rc;
 }
 
-/* -- lookups --------------------------------------------------------------------------------------------------------------------- */
+/* -- lookups ------------------------------------------------------------------------------------------------------- */
 
 struct asked { /* one id, where it stands in the caller's order */
     const struct mr_seen *id;
@@ -79,7 +81,7 @@ void mr_run_seen(struct mr_db *db, struct mr_call *call)
     free(asked);
 }
 
-/* -- inserts ---------------------------------------------------------------------------------------------------------------------- */
+/* -- inserts ------------------------------------------------------------------------------------------------------- */
 
 static bool day_exists(struct mr_db *db, int32_t day)
 {
@@ -90,7 +92,8 @@ static void day_make(struct mr_db *db, int32_t day)
 {
     char table[16], text[160];
     mr_seen_table(day, table);
-    snprintf(text, sizeof text, "CREATE TABLE %s(id BLOB PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID, STRICT", table);
+    snprintf(text, sizeof text, "CREATE TABLE %s(id BLOB PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID, STRICT",
+             table);
     enum mr_code code = mr_db_exec(db, text);
     if (code == MR_OK)
         code = mr_sql_run(db, "INSERT INTO seen_days(day, ids) VALUES(?, 0)", "d", day);
@@ -157,7 +160,8 @@ void mr_seen_insert(struct mr_db *db, struct mr_call *call)
             return;
         if (!insert(db, &t, id) && mr_db_code(db) == MR_OK) {
             call->decided.which = i;
-            mr_err_set(db->err, MR_ESEEN, "event id %zu of landing %.*s has landed already", i, (int)d->landing.n, d->landing.p);
+            mr_err_set(db->err, MR_ESEEN, "event id %zu of landing %.*s has landed already", i, (int)d->landing.n,
+                       d->landing.p);
         }
     }
     if (mr_db_code(db) == MR_OK && d->seen_count)

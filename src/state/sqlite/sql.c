@@ -14,27 +14,35 @@ enum {
     LOG_LIMIT = 8 << 20 /* bytes of the log kept, so that its blocks are written over and not made anew */
 };
 
-/* -- errors ---------------------------------------------------------------------------------------------------------------- */
+/* -- errors -------------------------------------------------------------------------------------------------------- */
 
 static enum mr_code code_of(int rc, int sys)
 {
     switch (rc & 0xff) {
-    case SQLITE_FULL: return MR_ENOSPC;
-    case SQLITE_NOMEM: return MR_ENOMEM;
+    case SQLITE_FULL:
+        return MR_ENOSPC;
+    case SQLITE_NOMEM:
+        return MR_ENOMEM;
     case SQLITE_BUSY:
-    case SQLITE_LOCKED: return MR_EBUSY;
+    case SQLITE_LOCKED:
+        return MR_EBUSY;
     case SQLITE_CORRUPT:
-    case SQLITE_NOTADB: return MR_ECORRUPT;
-    case SQLITE_CONSTRAINT: return MR_EEXIST;
-    case SQLITE_TOOBIG: return MR_ETOOBIG;
+    case SQLITE_NOTADB:
+        return MR_ECORRUPT;
+    case SQLITE_CONSTRAINT:
+        return MR_EEXIST;
+    case SQLITE_TOOBIG:
+        return MR_ETOOBIG;
     case SQLITE_READONLY:
     case SQLITE_PERM:
-    case SQLITE_AUTH: return MR_EPERM;
+    case SQLITE_AUTH:
+        return MR_EPERM;
     case SQLITE_CANTOPEN:
         if (sys == EACCES || sys == EPERM || sys == EROFS)
             return MR_EPERM;
         break;
-    default: break;
+    default:
+        break;
     }
     return sys == ENOSPC || sys == EDQUOT ? MR_ENOSPC : MR_EIO;
 }
@@ -47,17 +55,22 @@ enum mr_code mr_db_fail(struct mr_db *db, int rc, const char *what)
     enum mr_code code = code_of(rc, sys);
     const char *said = db->h ? sqlite3_errmsg(db->h) : sqlite3_errstr(rc);
     if (code == MR_ECORRUPT)
-        mr_err_set(db->err, code, "state store %s: %s: %s; stop the server, move the file aside and put a copy made by `millrace state backup` in its place",
+        mr_err_set(db->err, code,
+                   "state store %s: %s: %s; stop the server, move the file aside and put a copy made by `millrace "
+                   "state backup` in its place",
                    db->path, what, said);
     else if (code == MR_EBUSY)
-        mr_err_set(db->err, code, "state store %s: %s: another process has been writing to it for %d s; end its transaction", db->path, what, BUSY_MS / 1000);
+        mr_err_set(db->err, code,
+                   "state store %s: %s: another process has been writing to it for %d s; end its transaction", db->path,
+                   what, BUSY_MS / 1000);
     else
-        mr_err_set(db->err, code, "state store %s: %s: %s%s%s", db->path, what, said, sys ? ": " : "", sys ? strerror(sys) : "");
+        mr_err_set(db->err, code, "state store %s: %s: %s%s%s", db->path, what, said, sys ? ": " : "",
+                   sys ? strerror(sys) : "");
     db->err->sys = sys;
     return code;
 }
 
-/* -- the connection ---------------------------------------------------------------------------------------------------------- */
+/* -- the connection ------------------------------------------------------------------------------------------------ */
 
 static int on_commit(void *arg, sqlite3 *h, const char *name, int pages)
 {
@@ -76,10 +89,12 @@ static enum mr_code set_up(struct mr_db *db)
     /* a file's own triggers and views may call nothing that is not harmless: the file is the user's to edit */
     sqlite3_db_config(db->h, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
     sqlite3_db_config(db->h, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
-    /* secure_delete: some builds of SQLite write zeros over each page of a dropped table, through the log; FAST does so where the page is written anyway */
+    /* secure_delete: some builds of SQLite write zeros over each page of a dropped table, through the log; FAST does so
+     * where the page is written anyway */
     snprintf(text, sizeof text,
-             "PRAGMA cache_size=-%d; PRAGMA journal_size_limit=%d; PRAGMA synchronous=%s; PRAGMA temp_store=MEMORY; PRAGMA secure_delete=FAST", CACHE_KIB, LOG_LIMIT,
-             MR_MUTANT(no_sync) ? "OFF" : "FULL");
+             "PRAGMA cache_size=-%d; PRAGMA journal_size_limit=%d; PRAGMA synchronous=%s; PRAGMA temp_store=MEMORY; "
+             "PRAGMA secure_delete=FAST",
+             CACHE_KIB, LOG_LIMIT, MR_MUTANT(no_sync) ? "OFF" : "FULL");
     return mr_db_exec(db, text);
 }
 
@@ -142,7 +157,7 @@ int64_t mr_db_changes(struct mr_db *db)
     return sqlite3_changes64(db->h);
 }
 
-/* -- statements --------------------------------------------------------------------------------------------------------------- */
+/* -- statements ---------------------------------------------------------------------------------------------------- */
 
 static sqlite3_stmt *prepare(struct mr_db *db, const char *text)
 {
@@ -195,13 +210,23 @@ static int bind_one(sqlite3_stmt *stmt, int at, char letter, va_list *args)
 {
     struct mr_str s;
     switch (letter) {
-    case 's': s = va_arg(*args, struct mr_str); return bind_text(stmt, at, s.p, s.n, SQLITE_STATIC);
-    case 'e': s = va_arg(*args, struct mr_str); return bind_text(stmt, at, s.p ? s.p : "", s.n, SQLITE_STATIC);
-    case 'c': s = mr_str_c(va_arg(*args, const char *)); return bind_text(stmt, at, s.p, s.n, SQLITE_STATIC);
-    case 'i': return sqlite3_bind_int64(stmt, at, va_arg(*args, int64_t));
-    case 't': return bind_time(stmt, at, va_arg(*args, int64_t));
-    case 'd': return bind_day(stmt, at, va_arg(*args, int32_t));
-    default: return SQLITE_MISUSE;
+    case 's':
+        s = va_arg(*args, struct mr_str);
+        return bind_text(stmt, at, s.p, s.n, SQLITE_STATIC);
+    case 'e':
+        s = va_arg(*args, struct mr_str);
+        return bind_text(stmt, at, s.p ? s.p : "", s.n, SQLITE_STATIC);
+    case 'c':
+        s = mr_str_c(va_arg(*args, const char *));
+        return bind_text(stmt, at, s.p, s.n, SQLITE_STATIC);
+    case 'i':
+        return sqlite3_bind_int64(stmt, at, va_arg(*args, int64_t));
+    case 't':
+        return bind_time(stmt, at, va_arg(*args, int64_t));
+    case 'd':
+        return bind_day(stmt, at, va_arg(*args, int32_t));
+    default:
+        return SQLITE_MISUSE;
     }
 }
 
@@ -279,7 +304,7 @@ int64_t mr_sql_int(struct mr_db *db, int64_t none, const char *text, const char 
     return value;
 }
 
-/* -- columns ------------------------------------------------------------------------------------------------------------------- */
+/* -- columns ------------------------------------------------------------------------------------------------------- */
 
 static struct mr_str column(sqlite3_stmt *stmt, int at)
 {
@@ -304,7 +329,7 @@ int32_t mr_sql_day(sqlite3_stmt *stmt, int at)
     return mr_day_parse(column(stmt, at), &day) ? day : MR_NO_DAY;
 }
 
-/* -- the tables of seen ids ----------------------------------------------------------------------------------------------------- */
+/* -- the tables of seen ids ---------------------------------------------------------------------------------------- */
 
 void mr_seen_table(int32_t day, char out[16])
 {

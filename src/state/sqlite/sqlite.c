@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sqlite.c - the driver: an ordered queue of calls, drained by one job on lane STATE.
  *
- * Happy path: calls wait on the loop; a job takes all of them; neighbours that write share one BEGIN IMMEDIATE ... COMMIT, each in
- * a savepoint; the job comes back and the callbacks run in order. Whatever came meanwhile goes into the next job. Checkpoints run
- * after the callbacks, never inside a commit.
+ * Happy path: calls wait on the loop; a job takes all of them; neighbours that write share one BEGIN IMMEDIATE ...
+ * COMMIT, each in a savepoint; the job comes back and the callbacks run in order. Whatever came meanwhile goes into the
+ * next job. Checkpoints run after the callbacks, never inside a commit.
  *
  * Ways to fail:
- *   a call loses or fails        its savepoint is rolled back; its neighbours do not notice (a call alone needs no savepoint)
- *   before the commit            the transaction is rolled back: every call in it failed, and that is certain
- *   the commit says "no room"    its last frame never was whole on disk: not committed, certain
- *   the commit fails otherwise   nobody knows: its frames may be whole in the log, and a restart would find them. The calls are
- *                                kept (in doubt), nothing else runs, until a commit of ours has gone through: it is written over
- *                                those frames or after them. Then the landings' ids tell what happened, for ever.
- *   the disk comes back          by itself: each job tries anew; the alert state_failed closes with the first commit that works
+ * - A call loses or fails: its savepoint is rolled back, its neighbours do not notice (a call alone needs none).
+ * - Something fails before the commit: rolled back; every call in it failed, and that is certain.
+ * - The commit says "no room": its last frame never was whole on disk; not committed, certain.
+ * - The commit fails otherwise: nobody knows. Its frames may be whole in the log, and a restart would find them. The
+ *   calls are kept (in doubt) and nothing else runs until a commit of ours has gone through, written over those frames
+ *   or behind them. Then the landings' ids tell what happened, for ever.
+ * - The disk comes back: each job tries anew; the alert state_failed closes with the first commit that works.
  *
- * On close: what waits runs first; then the connection is closed on its lane, then the timer, then the owner is told. */
+ * On close: what waits runs first; the connection is closed on its lane, then the timer; then the owner is told. */
 #include "state/sqlite/sqlite.h"
 
 #include "millrace/fault.h"
@@ -25,9 +25,10 @@
 #include <stdlib.h>
 
 enum {
-    GROUP_CALLS = 256,        /* in one commit */
-    GROUP_IDS = 2000,         /* seen ids in a shared commit: a savepoint keeps each page that they touch in memory; more have a commit alone */
-    CHECKPOINT_PAGES = 1000,  /* of log, when nobody waits */
+    GROUP_CALLS = 256, /* in one commit */
+    /* Seen ids in a shared commit: a savepoint keeps each page that they touch in memory. More have a commit alone. */
+    GROUP_IDS = 2000,
+    CHECKPOINT_PAGES = 1000,   /* of log, when nobody waits */
     CHECKPOINT_FORCED = 16000, /* 64 MiB: even when somebody does */
     DOUBT_RETRY_MS = 500,
 };
@@ -88,13 +89,14 @@ struct mr_sqlite {
     void *close_arg;
     /* the job's while it is out */
     struct mr_db db;
-    struct calls todo, finished, doubt, again, apart; /* doubt: a group whose commit failed; apart: backups, for another lane */
-    struct mr_err commit_err;                         /* what last was wrong with the store itself in this job; MR_OK: nothing */
+    struct calls todo, finished, doubt, again,
+        apart;                /* doubt: a group whose commit failed; apart: backups, for another lane */
+    struct mr_err commit_err; /* what last was wrong with the store itself in this job; MR_OK: nothing */
     bool committed, close_now;
     struct mr_cell *commits, *commit_seconds;
 };
 
-/* -- on the worker: one commit --------------------------------------------------------------------------------------------------- */
+/* -- on the worker: one commit ------------------------------------------------------------------------------------- */
 
 static void (*const runners[MR_CALL_COUNT])(struct mr_db *db, struct mr_call *call) = {
     [MR_CALL_POSITION] = mr_run_position,
@@ -191,7 +193,8 @@ static void fail_all(struct calls *group, const struct mr_err *err)
 
 static enum mr_code fill(struct mr_db *db, struct calls *group, bool decides)
 {
-    if (point(db, decides, decides ? MR_POINT(decide_begin) : 0, "begin") != MR_OK || mr_db_exec(db, "BEGIN IMMEDIATE") != MR_OK)
+    if (point(db, decides, decides ? MR_POINT(decide_begin) : 0, "begin") != MR_OK ||
+        mr_db_exec(db, "BEGIN IMMEDIATE") != MR_OK)
         return mr_db_code(db);
     if (!group->first->next)
         run_alone(db, group->first);
@@ -249,14 +252,17 @@ static void run_group(struct mr_sqlite *s)
     calls_join(certain ? &s->finished : &s->doubt, &group);
 }
 
-/* -- on the worker: a commit in doubt ----------------------------------------------------------------------------------------------- */
+/* -- on the worker: a commit in doubt ------------------------------------------------------------------------------ */
 
 /* A commit of ours, over or behind the doubtful one. */
 static enum mr_code settle(struct mr_db *db)
 {
     if (mr_db_exec(db, "BEGIN IMMEDIATE") != MR_OK)
         return mr_db_code(db);
-    if (mr_sql_run(db, "INSERT INTO meta(key, value) VALUES('commit_in_doubt', ?) ON CONFLICT DO UPDATE SET value = excluded.value", "t", mr_wall_us()) == MR_OK &&
+    if (mr_sql_run(db,
+                   "INSERT INTO meta(key, value) VALUES('commit_in_doubt', ?) ON CONFLICT DO UPDATE SET value = "
+                   "excluded.value",
+                   "t", mr_wall_us()) == MR_OK &&
         mr_db_exec(db, "COMMIT") == MR_OK)
         return MR_OK;
     mr_err_wrap(db->err, "find out about a commit");
@@ -286,7 +292,8 @@ static bool doubt_settled(struct mr_sqlite *s)
         s->commit_err = err;
         return false;
     }
-    /* one landing there: the whole group is, but for the calls that had lost; those are asked for again by their callers */
+    /* one landing there: the whole group is, but for the calls that had lost; those are asked for again by their
+     * callers */
     for (struct mr_call *call = s->doubt.first; call; call = call->next)
         if (numbers_found && (call->kind != MR_CALL_DECIDE || call->decided.number))
             call->err = (struct mr_err){.code = MR_OK};
@@ -295,7 +302,7 @@ static bool doubt_settled(struct mr_sqlite *s)
     return true;
 }
 
-/* -- on the worker: the job ------------------------------------------------------------------------------------------------------------ */
+/* -- on the worker: the job ---------------------------------------------------------------------------------------- */
 
 static void run_one(struct mr_sqlite *s, struct mr_call *call)
 {
@@ -343,7 +350,7 @@ static void job_run(struct mr_job *job)
         mr_db_close(&s->db);
 }
 
-/* -- on the loop -------------------------------------------------------------------------------------------------------------------------- */
+/* -- on the loop --------------------------------------------------------------------------------------------------- */
 
 static void go_on(struct mr_sqlite *s);
 
@@ -381,13 +388,15 @@ static void start_backups(struct mr_sqlite *s)
     while ((call = calls_take(&s->apart))) {
         struct backup *b = calloc(1, sizeof *b);
         assert(b);
-        *b = (struct backup){.job = {.run = backup_run, .done = backup_done}, .owner = s, .call = call, .from = s->db.path};
+        *b = (struct backup){
+            .job = {.run = backup_run, .done = backup_done}, .owner = s, .call = call, .from = s->db.path};
         s->backups++;
         mr_worker_submit(s->store.loop->workers, MR_LANE_MISC, &b->job);
     }
 }
 
-/* The alert's own row is written by us too: only a change may open or close it, else a failing store would feed itself. */
+/* The alert's own row is written by us too: only a change may open or close it, else a failing store would feed itself.
+ */
 static void tell(struct mr_sqlite *s)
 {
     struct mr_alerts *alerts = s->store.loop->alerts;
@@ -485,7 +494,7 @@ static void sqlite_close(struct mr_store *store, void (*cb)(void *arg), void *ar
     go_on(s);
 }
 
-/* -- open ---------------------------------------------------------------------------------------------------------------------------------- */
+/* -- open ---------------------------------------------------------------------------------------------------------- */
 
 struct opening {
     struct mr_job job;
@@ -501,7 +510,8 @@ struct opening {
 static void open_run(struct mr_job *job)
 {
     struct opening *o = MR_OF(job, struct opening, job);
-    enum mr_code code = mr_db_start(&o->made->db, o->path, o->create, mr_db_steps, mr_db_steps_count, &o->made->store.facts, &o->err);
+    enum mr_code code =
+        mr_db_start(&o->made->db, o->path, o->create, mr_db_steps, mr_db_steps_count, &o->made->store.facts, &o->err);
     (void)code; /* it is in o->err */
 }
 
@@ -534,7 +544,8 @@ static void sqlite_open(struct mr_loop *loop, const char *where, bool create, mr
     s->job.done = job_done;
     s->commits = mr_metric0(loop->metrics, MR_M_STATE_COMMITS);
     s->commit_seconds = mr_metric0(loop->metrics, MR_M_STATE_COMMIT_SECONDS);
-    *o = (struct opening){.job = {.run = open_run, .done = open_done}, .loop = loop, .made = s, .create = create, .cb = cb, .arg = arg};
+    *o = (struct opening){
+        .job = {.run = open_run, .done = open_done}, .loop = loop, .made = s, .create = create, .cb = cb, .arg = arg};
     memcpy(o->path, where, n);
     mr_worker_submit(loop->workers, MR_LANE_STATE, &o->job);
 }

@@ -15,11 +15,11 @@ extern const struct mr_db_step mr_db_steps[];
 extern const size_t mr_db_steps_count; /* the schema that this program knows */
 /* Makes (create) or checks the file, opens it, brings its schema to steps_count, reads the facts.
  * MR_ENOENT; MR_ECORRUPT; MR_ECONFIG: another program's, of a newer millrace, or (not create) in need of migration. */
-MR_MUST enum mr_code mr_db_start(struct mr_db *db, const char *path, bool create, const struct mr_db_step *steps, size_t steps_count,
-                                 struct mr_store_facts *facts, struct mr_err *err);
+MR_MUST enum mr_code mr_db_start(struct mr_db *db, const char *path, bool create, const struct mr_db_step *steps,
+                                 size_t steps_count, struct mr_store_facts *facts, struct mr_err *err);
 
-/* -- one function a kind of call: it runs in a transaction if its mode is WRITE, and leaves code and answer in the call.
- * An error other than the store's own (fenced, sealed ...) is already in db->err, which is the call's. */
+/* -- one function a kind of call: it runs in a transaction if its mode is WRITE, and leaves code and answer in the
+ * call. An error other than the store's own (fenced, sealed ...) is already in db->err, which is the call's. */
 void mr_run_position(struct mr_db *db, struct mr_call *call);
 void mr_run_positions(struct mr_db *db, struct mr_call *call);
 void mr_run_rows(struct mr_db *db, struct mr_call *call);

@@ -29,8 +29,7 @@ static enum mr_code decide_step(struct fix *f, int64_t expected)
     return fix_decide(f, &s.d);
 }
 
-/* -- a disk that fails at the commit: no file may grow, or hold a byte at all
- * ------------------------------------------------- */
+/* -- a disk that fails at the commit: no file may grow, or hold a byte at all -------------------------------------- */
 
 struct healer {
     uv_timer_t timer;

@@ -8,8 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* -- decisions
- * --------------------------------------------------------------------------------------------------------------- */
+/* -- decisions ----------------------------------------------------------------------------------------------------- */
 
 static void a_new_store_has_an_id_and_has_decided_nothing(void **state)
 {
@@ -211,8 +210,7 @@ static void published_landings_are_no_more_to_be_finished(void **state)
     assert_non_null(strstr(fix_landings(f, "L-b-0-1", 0, 0), " lost "));
 }
 
-/* -- instances
- * ------------------------------------------------------------------------------------------------------------------ */
+/* -- instances ----------------------------------------------------------------------------------------------------- */
 
 static void a_swept_instance_can_neither_decide_nor_renew_nor_stage(void **state)
 {
@@ -262,9 +260,7 @@ static void a_lease_that_ran_out_is_swept_a_renewed_one_is_not(void **state)
     assert_string_equal(fix_sweep(f, true), "");
 }
 
-/* -- sealing
- * ----------------------------------------------------------------------------------------------------------------------
- */
+/* -- sealing ------------------------------------------------------------------------------------------------------- */
 
 static void a_sealed_day_takes_no_decision_and_says_which_is_the_last(void **state)
 {
@@ -369,9 +365,7 @@ static void a_days_counts_are_those_of_its_published_files(void **state)
     assert_string_equal(f->text, "s/t 2 6 198\n");
 }
 
-/* -- seen ids
- * ---------------------------------------------------------------------------------------------------------------------------
- */
+/* -- seen ids ------------------------------------------------------------------------------------------------------ */
 
 static struct mr_seen seen_id(unsigned n, unsigned char body, int32_t day)
 {
@@ -497,9 +491,7 @@ static void the_first_id_of_a_day_survives_a_landing_that_lost(void **state)
     assert_int_equal(look(f, twice, TEST_DAY, 1)[0], MR_SEEN_SAME);
 }
 
-/* -- people
- * ------------------------------------------------------------------------------------------------------------------------------
- */
+/* -- people -------------------------------------------------------------------------------------------------------- */
 
 static void a_person_sets_a_position_and_the_server_is_fenced(void **state)
 {
@@ -595,9 +587,7 @@ static void adopting_raises_the_numbers_for_good(void **state)
     assert_int_equal(mr_store_facts(f->store)->last_number, 1001);
 }
 
-/* -- runs and alerts
- * ------------------------------------------------------------------------------------------------------------------------
- */
+/* -- runs and alerts ----------------------------------------------------------------------------------------------- */
 
 static void on_runs(void *arg, const struct mr_err *err, const struct mr_run_row *r, size_t count)
 {
@@ -683,9 +673,7 @@ static void alerts_open_repeat_and_close(void **state)
     assert_string_equal(alerts(f), "id_conflict s/t evt_1 200 200 x0\n");
 }
 
-/* -- retention
- * ----------------------------------------------------------------------------------------------------------------------------------
- */
+/* -- retention ----------------------------------------------------------------------------------------------------- */
 
 static void keep_deletes_the_old_but_neither_unpublished_nor_lost_nor_newest(void **state)
 {

@@ -69,8 +69,7 @@ void fix_run_until(struct fix *f, unsigned answers)
     }
 }
 
-/* -- answers
- * --------------------------------------------------------------------------------------------------------------- */
+/* -- answers ------------------------------------------------------------------------------------------------------- */
 
 static void take_err(struct fix *f, const struct mr_err *err)
 {
@@ -282,8 +281,7 @@ const char *fix_keep(struct fix *f, const struct mr_keep *keep)
     return f->text;
 }
 
-/* -- a small decision
- * -------------------------------------------------------------------------------------------------------- */
+/* -- a small decision ---------------------------------------------------------------------------------------------- */
 
 void small_init(struct small *s, const struct fix *f, const char *part, int64_t expected, int value)
 {

@@ -55,8 +55,7 @@ static int64_t user_int(const char *path, const char *sql)
     return value;
 }
 
-/* -- whose file it is
- * ------------------------------------------------------------------------------------------------------- */
+/* -- whose file it is ---------------------------------------------------------------------------------------------- */
 
 static void a_postgres_url_is_refused_in_words(void **state)
 {
@@ -125,8 +124,7 @@ static void a_damaged_file_is_told_with_its_remedy(void **state)
     assert_int_equal(fix_open(f, true), MR_ECORRUPT);
 }
 
-/* -- migrations
- * ---------------------------------------------------------------------------------------------------------------- */
+/* -- migrations ---------------------------------------------------------------------------------------------------- */
 
 static char *kept_file(const char *name)
 {
@@ -190,8 +188,7 @@ static void migrations_go_forward_in_one_transaction_or_not_at_all(void **state)
     assert_int_equal(fix_open(f, false), MR_ECONFIG);
 }
 
-/* -- crashes and failures
- * -------------------------------------------------------------------------------------------------------- */
+/* -- crashes and failures ------------------------------------------------------------------------------------------ */
 
 static void assert_whole(struct fix *f, int64_t steps)
 {
@@ -342,8 +339,7 @@ static int teardown_mounted(void **state)
     return fix_teardown(state);
 }
 
-/* -- two processes
- * ------------------------------------------------------------------------------------------------------------------ */
+/* -- two processes ------------------------------------------------------------------------------------------------- */
 
 static void a_command_beside_the_server_fences_it(void **state)
 {
@@ -390,9 +386,7 @@ static void a_decision_waits_for_a_person_to_commit(void **state)
     uv_run(&f->loop.uv, UV_RUN_NOWAIT);
 }
 
-/* -- backups
- * ---------------------------------------------------------------------------------------------------------------------------
- */
+/* -- backups ------------------------------------------------------------------------------------------------------- */
 
 static void a_backup_is_whole_the_owners_only_and_never_overwrites(void **state)
 {
@@ -450,8 +444,7 @@ static void closing_waits_for_calls_and_backups(void **state)
     assert_int_equal(user_int(path_of(f), "SELECT count(*) FROM paused"), 1);
 }
 
-/* -- the page for people
- * ------------------------------------------------------------------------------------------------------------------ */
+/* -- the page for people ------------------------------------------------------------------------------------------- */
 
 static void the_queries_of_the_documentation_run(void **state)
 {
