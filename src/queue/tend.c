@@ -38,7 +38,7 @@ static size_t spares_coming(const struct mr_tending *t)
     size_t n = t->fill.out || t->fill.fill.fd >= 0 ? 1 : 0;
     for (size_t i = 0; i < t->fates_n; i++)
         n += t->fates[i].fate == MR_FATE_SPARE;
-    for (size_t i = t->free.done; i < t->free.n; i++)
+    for (size_t i = 0; i < t->free.n; i++) /* those of the job that is out count until it is back */
         n += t->free.fates[i].fate == MR_FATE_SPARE;
     return n;
 }

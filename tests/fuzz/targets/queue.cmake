@@ -1,0 +1,1 @@
+mr_fuzz_target(queue DEPS mr_queue)
