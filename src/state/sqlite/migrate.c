@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* migrate.c - what makes a file our store: made for its owner only, recognised by application_id, brought on by steps.
  *
- * Happy path: make the file if need be, open, look whose it is, switch to WAL, run the missing steps in one transaction.
+ * Happy path: make the file if need be, open, look whose it is, switch to WAL, run the missing steps at once.
  * Ways to fail: not there, not SQLite or damaged, another program's, a newer millrace's, not writable.
- * A step is never edited once released: files made by it are out there. docs/state.md shows what the last one leaves. */
+ * A step is never edited once released: files made by it are out there. docs/state.md shows the outcome. */
 #include "state/sqlite/sqlite.h"
 
 #include "millrace/file.h"

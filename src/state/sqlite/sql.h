@@ -62,8 +62,7 @@ int64_t mr_sql_time(sqlite3_stmt *stmt, int column);                            
 int32_t mr_sql_day(sqlite3_stmt *stmt, int column);                             /* NULL: MR_NO_DAY */
 
 void mr_seen_table(int32_t day, char out[16]); /* "seen_YYYYMMDD" */
-/* Statements of that table, which must exist. NULL after an error. Holds until MR_SQL_DAYS - 1 others were asked for.
- */
+/* Statements of that table, which must exist. NULL after an error. Holds until MR_SQL_DAYS - 1 others are asked for. */
 struct mr_db_day *mr_db_day(struct mr_db *db, int32_t day);
 void mr_db_forget_days(struct mr_db *db); /* before a table goes: by DROP or by a rollback */
 

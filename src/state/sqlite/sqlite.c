@@ -395,8 +395,7 @@ static void start_backups(struct mr_sqlite *s)
     }
 }
 
-/* The alert's own row is written by us too: only a change may open or close it, else a failing store would feed itself.
- */
+/* The alert's own row is written by us too: only a change may open or close it, else a failing store feeds itself. */
 static void tell(struct mr_sqlite *s)
 {
     struct mr_alerts *alerts = s->store.loop->alerts;
