@@ -20,7 +20,7 @@ static const struct verb {
     {"verify", "hold the zone against the state: every file there, whole", mr_cli_verify},
     {"send", "sign a body as the vendor would and POST it", mr_cli_send},
     {"explain", "would this captured request be accepted, and if not, why", mr_cli_explain},
-    {"config", "the JSON Schema of the config, its reference page, a sample", mr_cli_config},
+    {"config", "pages from the tables: the config's JSON Schema, reference and sample; the metrics", mr_cli_config},
 };
 
 static void usage(FILE *to)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* cli/config.c - `millrace config schema|docs|sample`: the pages made from the option tables, to stdout. Needs no config file. */
+/* cli/config.c - `millrace config schema|docs|sample|metrics`: the pages made from the tables, to stdout. Needs no config file. */
 #include "cli.h"
+#include "millrace/metrics.h"
 #include "sources/doors.h"
 
 #include <stdio.h>
@@ -12,13 +13,21 @@ static const char usage[] =
     "usage: millrace config schema   the JSON Schema of the config file, for editors and checks before a roll-out\n"
     "       millrace config docs     the config reference, in Markdown\n"
     "       millrace config sample   a whole config file with its defaults, commented: a place to start from\n"
+    "       millrace config metrics  the metrics reference, in Markdown\n"
     "\n"
     "To check a config file: millrace check -c FILE --offline\n";
+
+static void metrics_page(const struct mr_door *const *doors, size_t count, struct mr_buf *out)
+{
+    (void)doors;
+    (void)count;
+    mr_metrics_reference(out);
+}
 
 static const struct page {
     const char *name;
     void (*make)(const struct mr_door *const *doors, size_t count, struct mr_buf *out);
-} pages[] = {{"schema", mr_config_schema}, {"docs", mr_config_reference}, {"sample", mr_config_sample}};
+} pages[] = {{"schema", mr_config_schema}, {"docs", mr_config_reference}, {"sample", mr_config_sample}, {"metrics", metrics_page}};
 
 static int print_page(const struct page *page)
 {
