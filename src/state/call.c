@@ -114,6 +114,7 @@ static void answer(struct mr_call *c)
         c->cb.decided(c->arg, &c->decided);
         break;
     case MR_CALL_UNPUBLISHED:
+    case MR_CALL_LOST_LANDINGS:
     case MR_CALL_LANDINGS:
         c->cb.landings(c->arg, err, c->items, n);
         break;

@@ -24,6 +24,8 @@
     X(DECIDE, WRITE)                                                                                                   \
     X(PUBLISHED, WRITE)                                                                                                \
     X(LOST, WRITE)                                                                                                     \
+    X(REPLAYED, WRITE)                                                                                                 \
+    X(LOST_LANDINGS, READ)                                                                                             \
     X(UNPUBLISHED, READ)                                                                                               \
     X(LANDINGS, READ)                                                                                                  \
     X(STAGE_BEGIN, WRITE)                                                                                              \

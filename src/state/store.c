@@ -195,6 +195,21 @@ void mr_store_lost(struct mr_store *s, int64_t number, mr_done_cb cb, void *arg)
     submit(c);
 }
 
+void mr_store_replayed(struct mr_store *s, int64_t number, mr_done_cb cb, void *arg)
+{
+    struct mr_call *c = call_new(s, MR_CALL_REPLAYED, arg);
+    c->number = number;
+    c->cb.done = cb;
+    submit(c);
+}
+
+void mr_store_lost_landings(struct mr_store *s, mr_landings_cb cb, void *arg)
+{
+    struct mr_call *c = call_new(s, MR_CALL_LOST_LANDINGS, arg);
+    c->cb.landings = cb;
+    submit(c);
+}
+
 void mr_store_unpublished(struct mr_store *s, const struct mr_instance *self, mr_landings_cb cb, void *arg)
 {
     struct mr_call *c = call_new(s, MR_CALL_UNPUBLISHED, arg);

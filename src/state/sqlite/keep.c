@@ -2,8 +2,8 @@
 /* keep.c - retention, in slices of a few milliseconds, so that a decision never waits for the whole of it.
  *
  * What is kept whatever its age: landings that are not published (their staged files, or their replay, hang on the
- * row), the newest landing of each source and run of each stream (status shows them), open alerts, living instances; and
- * the newest table of ids, however many it holds. */
+ * row), the newest landing of each source and run of each stream (status shows them), open alerts, living instances;
+ * and the newest table of ids, however many it holds. */
 #include "state/sqlite/sqlite.h"
 
 #include <stdio.h>

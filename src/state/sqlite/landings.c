@@ -21,6 +21,17 @@ void mr_run_lost(struct mr_db *db, struct mr_call *call)
     (void)code;
 }
 
+void mr_run_replayed(struct mr_db *db, struct mr_call *call)
+{
+    /* its records lie in another landing's files now; its own never appeared */
+    if (mr_sql_run(db, "DELETE FROM files WHERE landing IN (SELECT number FROM landings WHERE number = ? AND state = 'lost')", "i",
+                   call->number) != MR_OK)
+        return;
+    enum mr_code code = mr_sql_run(db, "UPDATE landings SET state = 'published', published = ? WHERE number = ? AND state = 'lost'", "ti",
+                                   mr_wall_us(), call->number);
+    (void)code;
+}
+
 static void read_files(struct mr_db *db, struct mr_call *call, struct mr_landing_row *l)
 {
     size_t cap = (size_t)mr_sql_int(db, 0, "SELECT count(*) FROM files WHERE landing = ?", "i", l->number);
@@ -69,6 +80,11 @@ void mr_run_unpublished(struct mr_db *db, struct mr_call *call)
                "SELECT " COLUMNS " FROM landings WHERE state = 'decided' AND (instance = ? OR NOT EXISTS"
                " (SELECT 1 FROM instances i WHERE i.id = landings.instance AND i.ended IS NULL)) ORDER BY number",
                "c", call->instance.id));
+}
+
+void mr_run_lost_landings(struct mr_db *db, struct mr_call *call)
+{
+    read_landings(db, call, mr_sql(db, "SELECT " COLUMNS " FROM landings WHERE state = 'lost' ORDER BY number", ""));
 }
 
 void mr_run_landings(struct mr_db *db, struct mr_call *call)

@@ -110,6 +110,8 @@ static void (*const runners[MR_CALL_COUNT])(struct mr_db *db, struct mr_call *ca
     [MR_CALL_DECIDE] = mr_run_decide,
     [MR_CALL_PUBLISHED] = mr_run_published,
     [MR_CALL_LOST] = mr_run_lost,
+    [MR_CALL_REPLAYED] = mr_run_replayed,
+    [MR_CALL_LOST_LANDINGS] = mr_run_lost_landings,
     [MR_CALL_UNPUBLISHED] = mr_run_unpublished,
     [MR_CALL_LANDINGS] = mr_run_landings,
     [MR_CALL_STAGE_BEGIN] = mr_run_stage_begin,

@@ -45,6 +45,8 @@ int64_t mr_decided_number(struct mr_db *db, struct mr_str landing);
 
 void mr_run_published(struct mr_db *db, struct mr_call *call);
 void mr_run_lost(struct mr_db *db, struct mr_call *call);
+void mr_run_replayed(struct mr_db *db, struct mr_call *call);
+void mr_run_lost_landings(struct mr_db *db, struct mr_call *call);
 void mr_run_unpublished(struct mr_db *db, struct mr_call *call);
 void mr_run_landings(struct mr_db *db, struct mr_call *call);
 
