@@ -343,12 +343,12 @@ static enum mr_code local_sweep(struct mr_zone *z, const char *instance, const c
 {
     struct local *l = local_of(z);
     char folder[FOLDER_MAX], staged[PATH_MAX];
-    if (instance_folder(instance, folder, err) != MR_OK)
-        return MR_EIO;
+    enum mr_code worst = instance_folder(instance, folder, err);
+    if (worst != MR_OK)
+        return worst;
     DIR *d = open_dir(l, folder);
     if (!d)
         return errno == ENOENT ? MR_OK : mr_err_sys(err, errno, "sweep %s", folder);
-    enum mr_code worst = MR_OK;
     size_t kept = 0;
     for (struct dirent *e; (e = readdir(d)) != NULL;) {
         if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 || strcmp(e->d_name, LOCAL_LOCK) == 0)

@@ -180,6 +180,60 @@ static void a_folder_that_somebody_removed_is_made_again(void **state)
     item_free(&b);
 }
 
+enum { THREADS = 4, FILES = 25 };
+struct stager {
+    pthread_t thread;
+    struct mr_zone *zone;
+    int number, failed;
+};
+
+static void *stage_and_publish(void *arg)
+{
+    struct stager *s = arg;
+    for (int i = 0; i < FILES; i++) {
+        struct mr_stage_file *file;
+        struct mr_publish_item item = {0};
+        char name[32], path[PATH_MAX], staged[PATH_MAX];
+        snprintf(name, sizeof name, "t%d-%d", s->number, i);
+        if (mr_stage_file_create(s->zone, ME, name, &file, NULL) != MR_OK) {
+            s->failed++;
+            continue;
+        }
+        s->failed += mr_stage_file_write(file, MR_STR(LINE), NULL) != MR_OK ||
+                     mr_stage_file_sync(file, &item.crc32c, &item.bytes, NULL) != MR_OK;
+        snprintf(staged, sizeof staged, "%s", mr_stage_file_staged(file));
+        mr_stage_file_close(file, false);
+        snprintf(path, sizeof path, "source=s%d/stream=x/ingest_date=2026-11-22/%s.ndjson", i % 3, name);
+        item.staged = staged;
+        item.path = path;
+        s->failed += mr_zone_publish(s->zone, &item, 1, NULL) != MR_OK;
+    }
+    return NULL;
+}
+
+static void count_file(void *arg, const char *path, int64_t bytes)
+{
+    (void)path;
+    *(int *)arg += bytes == (int64_t)strlen(LINE);
+}
+
+static void workers_may_use_a_zone_at_once(void **state)
+{
+    struct fixture *f = *state;
+    struct stager stagers[THREADS];
+    int found = 0;
+    for (int i = 0; i < THREADS; i++) {
+        stagers[i] = (struct stager){.zone = f->zone, .number = i};
+        assert_int_equal(pthread_create(&stagers[i].thread, NULL, stage_and_publish, &stagers[i]), 0);
+    }
+    for (int i = 0; i < THREADS; i++) {
+        assert_int_equal(pthread_join(stagers[i].thread, NULL), 0);
+        assert_int_equal(stagers[i].failed, 0);
+    }
+    assert_int_equal(mr_zone_list(f->zone, count_file, &found, &f->err), MR_OK);
+    assert_int_equal(found, THREADS * FILES);
+}
+
 static void an_instance_is_locked_against_others_and_free_after_close(void **state)
 {
     struct fixture *f = *state;
@@ -325,6 +379,7 @@ const struct CMUnitTest local_tests[] = {
     TEST(a_file_with_both_names_keeps_the_final_one),
     TEST(the_way_by_link_refuses_a_taken_name_too),
     TEST(a_folder_that_somebody_removed_is_made_again),
+    TEST(workers_may_use_a_zone_at_once),
     TEST(an_instance_is_locked_against_others_and_free_after_close),
     TEST(only_dead_instances_are_listed),
     TEST(a_sweep_keeps_what_it_must),
