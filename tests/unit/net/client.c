@@ -70,6 +70,8 @@ static void on_request(void *arg, struct mr_http_request *req, const struct mr_h
         answer = (struct mr_http_answer){.status = 204};
     else if (path_is(head, "/big"))
         answer.body = (struct mr_str){big, sizeof big};
+    else if (path_is(head, "/release"))
+        answer_later(f, 0);
     answer.close = path_is(head, "/closing");
     mr_http_answer(req, &answer);
     note(f, head, body); /* still ours: they are borrowed until this returns */

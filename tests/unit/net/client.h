@@ -3,8 +3,8 @@
  * the loop.
  *
  * The handler echoes into `seen` what was handed over, and knows these paths: /missing (404 at the head), /busy (503 at
- * the head), /small (at most 10 bytes of body), /later (answered by answer_later()), /nothing (204), /big (a large
- * answer), /closing (closes after its answer); else 200. */
+ * the head), /small (at most 10 bytes of body), /later (answered by answer_later()), /release (answers the first of
+ * those from inside), /nothing (204), /big (a large answer), /closing (closes after its answer); else 200. */
 #ifndef MILLRACE_TESTS_NET_CLIENT_H
 #define MILLRACE_TESTS_NET_CLIENT_H
 

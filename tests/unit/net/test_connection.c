@@ -86,6 +86,31 @@ static void answers_of_many_connections_may_come_in_any_order(void **state)
     fixture_free(f);
 }
 
+/* What waits behind the answer of another connection must not be parsed over the head and body that a handler is
+ * reading. */
+static void an_answer_from_inside_a_request_disturbs_nothing(void **state)
+{
+    struct fixture *f = fixture_new(NULL, 64 << 20, 0);
+    struct client held, inside;
+    (void)state;
+    client_open(&held, f);
+    SEND(&held, LATER("1") "GET /behind HTTP/1.1\r\nHost: other\r\nX: y\r\n\r\n");
+    assert_true(fixture_until_handed(f, 1, MS));
+    mr_buf_clear(&f->seen);
+    client_open(&inside, f);
+    SEND(&inside, "POST /release HTTP/1.1\r\nHost: mine\r\nContent-Length: 4\r\n\r\nbody");
+    assert_int_equal(client_read(&inside, 1, MS), 1);
+    assert_int_equal(client_read(&held, 2, MS), 2);
+    static const char mine[] = "POST|/release|/release||4|Host=mine;Content-Length=4;|4:body\n";
+    static const char behind[] = "GET|/behind|/behind||-1|Host=other;X=y;|0:\n";
+    char wanted[512];
+    snprintf(wanted, sizeof wanted, "%s%s%s%s", mine, mine, behind, behind);
+    assert_string_equal(mr_buf_cstr(&f->seen), wanted);
+    client_close(&held);
+    client_close(&inside);
+    fixture_free(f);
+}
+
 static void a_half_closed_peer_gets_its_answers(void **state)
 {
     struct fixture *f = fixture_new(NULL, 64 << 20, 0);
@@ -445,6 +470,7 @@ int run_connection_tests(void)
         cmocka_unit_test(pipelined_requests_are_handed_over_one_after_the_other),
         cmocka_unit_test(what_comes_while_a_request_is_out_is_kept),
         cmocka_unit_test(answers_of_many_connections_may_come_in_any_order),
+        cmocka_unit_test(an_answer_from_inside_a_request_disturbs_nothing),
         cmocka_unit_test(a_half_closed_peer_gets_its_answers),
         cmocka_unit_test(a_request_cut_off_by_its_sender_is_refused),
         cmocka_unit_test(an_answer_to_a_peer_that_is_gone_goes_into_the_void),

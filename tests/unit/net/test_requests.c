@@ -125,6 +125,7 @@ static const struct request requests[] = {
     {"lone CR hides a header", B("GET / HTTP/1.1\r\n" H "X: a\rContent-Length: 5\r\n\r\n"), "400", CLOSED, "malformed"},
     {"CR X ends no head", B("GET / HTTP/1.1\r\n" H "\rX\r\n\r\n"), "400", CLOSED, "malformed"},
     {"folded", B("GET / HTTP/1.1\r\n" H "X: a\r\n b\r\n\r\n"), "400", CLOSED, "malformed"},
+    {"folded, with a colon", B("GET / HTTP/1.1\r\n" H "X: a\r\n b: c\r\n\r\n"), "400", CLOSED, "malformed"},
     {"folded by tab", B("GET / HTTP/1.1\r\n" H "X: a\r\n\tb\r\n\r\n"), "400", CLOSED, "malformed"},
     {"folded first line", B("GET / HTTP/1.1\r\n Host: a\r\n\r\n"), "400", CLOSED, "malformed"},
     {"blank before the colon", B("GET / HTTP/1.1\r\nHost : a\r\n\r\n"), "400", CLOSED, "malformed"},
