@@ -183,7 +183,7 @@ def crashes(names, rnd, ci):
 
 def failures(names, rnd, ci):
     if ci:                                        # a third, by the seed; the full campaign has them all
-        names = rnd.sample(names, len(names) // 3)
+        names = rnd.sample(names, max(1, len(names) // 3))
     for point in names:
         hits = "1" if point in ONCE else "2-3"
         for errno in (("EIO",) if ci else ("EIO", "ENOSPC")):
