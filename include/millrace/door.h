@@ -86,6 +86,9 @@ struct mr_door {
     void (*hub_once)(void *hub, void (*cb)(void *arg, const struct mr_err *err), void *arg);
     void (*hub_stop)(void *hub, void (*cb)(void *arg), void *arg);
     void (*hub_status)(const void *hub, struct mr_buf *json);
+    /* Lands again what a lost landing held, from the input kept for it, as run `run`: the live position does not move, and asked again it lands
+     * nothing twice. MR_ENOENT: the input is gone, or was never this hub's. `landing` is borrowed for the call. */
+    void (*hub_replay)(void *hub, const struct mr_landing_row *landing, struct mr_str run, void (*cb)(void *arg, const struct mr_err *err, int64_t records), void *arg);
 };
 
 /* -- what a door says and asks ------------------------------------------------------------------------------------------ */

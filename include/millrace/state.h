@@ -38,4 +38,23 @@ typedef void (*mr_seen_cb)(void *arg, const struct mr_err *err, const unsigned c
 /* Is ids[i] present in a table of the arrival days first_day[i] .. ids[i].day + 1 (a stepped clock)? `ids` and `first_days` are NOT copied: the caller's until cb. */
 void mr_store_seen(struct mr_store *s, const struct mr_seen *ids, const int32_t *first_days, size_t count, mr_seen_cb cb, void *arg);
 
+struct mr_zone_file {
+    struct mr_str stream;
+    struct mr_str path;     /* final, relative to the zone */
+    struct mr_str staged;   /* relative to the zone: "_staging/<instance>/<name>.part" */
+    int64_t rows, bytes;    /* records; bytes on disk */
+    uint32_t crc32c;        /* of the bytes on disk */
+};
+struct mr_landing_row {
+    int64_t number, decided_us;
+    struct mr_str landing, source, run, instance, state; /* state: decided, published, lost */
+    int32_t day;
+    const struct mr_zone_file *files;
+    size_t files_count;
+    struct mr_str moves; /* JSON array: [{"stream","part","old_version","old","new"}] */
+};
+typedef void (*mr_landings_cb)(void *arg, const struct mr_err *err, const struct mr_landing_row *landings, size_t count);
+/* Landings whose publishing cannot succeed: their doors keep the input for `millrace replay`. */
+void mr_store_lost_landings(struct mr_store *s, mr_landings_cb cb, void *arg);
+
 #endif

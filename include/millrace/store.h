@@ -46,13 +46,6 @@ typedef void (*mr_instances_cb)(void *arg, const struct mr_err *err, const struc
 void mr_store_sweep(struct mr_store *s, const struct mr_instance *self, bool all, mr_instances_cb cb, void *arg);
 
 /* -- decisions ---------------------------------------------------------------------------------------------------------- */
-struct mr_zone_file {
-    struct mr_str stream;
-    struct mr_str path;     /* final, relative to the zone */
-    struct mr_str staged;   /* relative to the zone: "_staging/<instance>/<name>.part" */
-    int64_t rows, bytes;    /* records; bytes on disk */
-    uint32_t crc32c;        /* of the bytes on disk */
-};
 struct mr_decision {
     struct mr_instance instance;
     struct mr_str landing;           /* its id, unique for ever */
@@ -83,15 +76,9 @@ void mr_store_decide(struct mr_store *s, const struct mr_decision *decision, mr_
 void mr_store_published(struct mr_store *s, const int64_t *numbers, size_t count, mr_done_cb cb, void *arg); /* copied */
 void mr_store_lost(struct mr_store *s, int64_t number, mr_done_cb cb, void *arg); /* publish cannot succeed: kept, told by landing_lost */
 
-struct mr_landing_row {
-    int64_t number, decided_us;
-    struct mr_str landing, source, run, instance, state; /* state: decided, published, lost */
-    int32_t day;
-    const struct mr_zone_file *files;
-    size_t files_count;
-    struct mr_str moves; /* JSON array: [{"stream","part","old_version","old","new"}] */
-};
-typedef void (*mr_landings_cb)(void *arg, const struct mr_err *err, const struct mr_landing_row *landings, size_t count);
+/* A lost landing was read again and has landed under another number: it is lost no longer, and its files are forgotten. */
+void mr_store_replayed(struct mr_store *s, int64_t number, mr_done_cb cb, void *arg);
+
 /* Decided and not published, of all instances whose epoch has ended or is `self`'s; lowest number first. */
 void mr_store_unpublished(struct mr_store *s, const struct mr_instance *self, mr_landings_cb cb, void *arg);
 /* By id (landing.p) or, with landing.p == NULL, all files and landings with number > after, at most limit (verify streams through them). */

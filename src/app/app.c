@@ -29,7 +29,7 @@ struct app_step {
     void (*begin)(struct app *a);
     bool (*done)(struct app *a); /* NULL: when a->step_done */
 };
-static const struct app_step start_steps[12], stop_steps[12];
+static const struct app_step start_steps[12], stop_steps[13];
 
 /* ---- helpers for cli too --------------------------------------------------------------------------------------------- */
 
@@ -376,7 +376,7 @@ static void sources_begin(struct app *a)
 static void up_begin(struct app *a)
 {
     for (struct mr_source *s = a->sources; s; s = s->next)
-        if (!(a->o.once && s->paused))
+        if (!(a->o.once && s->paused) && !a->o.replay_landing)
             source_start(s);
     step_finish(a);
 }
@@ -406,7 +406,7 @@ static void running_begin(struct app *a)
     if (a->o.on_ready)
         a->o.on_ready(a->o.arg, a);
     if (a->o.once)
-        app_stop(a, "once");
+        app_stop(a, a->o.replay_landing ? "replay" : "once");
 }
 
 static const struct app_step start_steps[12] = {
@@ -471,7 +471,7 @@ static void hubs_drain_begin(struct app *a)
     for (size_t i = 0; i < a->config->config->doors_count && !out_of_time(a); i++) {
         const struct mr_door *d = a->config->config->doors[i];
         struct hub_slot *slot = &a->hubs[i];
-        if (!slot->started)
+        if (!slot->started || a->o.replay_landing)
             continue;
         slot->busy = true;
         (a->o.once ? d->hub_once : d->hub_drain)(slot->hub, on_hub_landed, slot);
@@ -589,7 +589,8 @@ static void handles_begin(struct app *a)
     a->step_done = true;
 }
 
-static const struct app_step stop_steps[12] = {
+static const struct app_step stop_steps[13] = {
+    {"replay", replay_begin, replay_done},
     {"drain", drain_begin, drain_done},
     {"hubs_drain", hubs_drain_begin, hubs_drain_done},
     {"landings_drain", landings_drain_begin, landings_drain_done},

@@ -94,6 +94,9 @@ struct app {
     unsigned handles_open;
     bool handles_made;
 
+    /* replay */
+    struct { bool busy; } replay;
+
     /* upkeep */
     uint64_t ticks;
     bool paused_out, renew_out, keep_out, disk_out, epoch_lost;
@@ -126,6 +129,10 @@ void source_pause(struct mr_source *s, bool paused);
 void source_retry(struct mr_source *s);               /* on the tick: back-off passed? */
 void source_free(struct mr_source *s);
 const char *source_state_name(const struct mr_source *s);
+
+/* replay.c: the step of `millrace replay` */
+void replay_begin(struct app *a);
+bool replay_done(struct app *a);
 
 /* upkeep.c */
 void upkeep_start(struct app *a);

@@ -113,6 +113,17 @@ static void on_horizon(void *arg, uint64_t horizon)
         lander_horizon(h->lander, horizon);
 }
 
+static void on_lost(void *arg, const struct mr_err *err, const struct mr_landing_row *landings, size_t count)
+{
+    struct hub *h = arg;
+    if (err->code == MR_OK)
+        replay_pin(h, landings, count);
+    struct mr_err started_err = *err;
+    if (err->code == MR_OK)
+        started_err.code = lander_start(h->lander, &started_err);
+    started(h, &started_err);
+}
+
 static void on_queue(void *arg, const struct mr_err *err, struct mr_queue *queue)
 {
     struct hub *h = arg;
@@ -121,9 +132,7 @@ static void on_queue(void *arg, const struct mr_err *err, struct mr_queue *queue
         return;
     }
     h->queue = queue;
-    struct mr_err started_err = {0};
-    started_err.code = lander_start(h->lander, &started_err);
-    started(h, &started_err);
+    mr_store_lost_landings(h->core->store, on_lost, h);
 }
 
 static void open_queue(struct hub *h)

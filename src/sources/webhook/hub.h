@@ -102,6 +102,24 @@ enum mr_code webhook_sign(const void *options, const void *hub_options, struct m
                           struct mr_buf *headers, struct mr_err *err);
 bool webhook_explain(const void *options, const void *hub_options, const struct mr_captured *request, int64_t at_us, struct mr_buf *json);
 
+/* stage.c */
+struct staged_event {            /* a queue record on its way to the zone */
+    const char *queue_id;
+    uint64_t seq;
+    struct mr_str source, stream, payload;
+    struct mr_str id;            /* the event's own; n == 0: it gets the request's */
+    struct mr_str run;           /* replay run, or empty */
+};
+/* As envelope into the landing. `line` is scratch. Runs on: worker. */
+MR_MUST enum mr_code stage_event(struct mr_landing *landing, const struct staged_event *event, struct mr_buf *line, struct mr_err *err);
+/* "<source>/<stream>" of a queue record: a source's name has no slash. */
+void stage_key(struct mr_str key, struct mr_str *source, struct mr_str *stream);
+
+/* replay.c */
+void webhook_replay(void *hub, const struct mr_landing_row *landing, struct mr_str run, void (*cb)(void *arg, const struct mr_err *err, int64_t records), void *arg);
+/* Keeps the input of every lost landing; before anything is freed. */
+void replay_pin(struct hub *h, const struct mr_landing_row *landings, size_t count);
+
 /* land.c */
 struct lander;
 /* positions: all of part == queue id, borrowed. */

@@ -7,7 +7,7 @@
  *   read    worker   copy records up to the horizon, find their event ids
  *   look    store    which of those ids have landed already?
  *   plan    loop     per record: stage, skip (behind the position, or a repeat), quarantine (same id, other body)
- *   stage   worker   envelopes into the feeds' landings
+ *   stage   worker   envelopes into the feeds' landings (stage.c)
  *
  * happy path    slices until the horizon; a landing rolls -> decide with the move -> published -> segments may go
  * ways to fail  a decision lost (fenced, seen, sealed), a zone or store that fails: the feed drops what it had open, reads
@@ -121,9 +121,7 @@ static struct feed *feed_new(struct lander *l, struct mr_str key)
     f->lander = l;
     f->key = strndup(key.p, key.n);
     assert(f->key);
-    char *slash = strchr(f->key, '/'); /* a source's name has none; a stream may have some */
-    f->source = (struct mr_str){f->key, slash ? (size_t)(slash - f->key) : key.n};
-    f->stream = slash ? mr_str_c(slash + 1) : f->source;
+    stage_key(mr_str_c(f->key), &f->source, &f->stream);
     f->flights_end = &f->flights;
     f->backoff = mr_backoff_of(200, 30000);
     char name[512];
@@ -336,8 +334,8 @@ static void read_one(struct lander *l, const struct mr_queue_record *r)
     it->id_n = l->bytes.n - it->id_at;
     if (!it->has_id)
         return;
-    const char *slash = memchr(r->source.p, '/', r->source.n);
-    struct mr_str source = {r->source.p, slash ? (size_t)(slash - r->source.p) : r->source.n};
+    struct mr_str source, stream;
+    stage_key(r->source, &source, &stream);
     struct mr_str id = {l->bytes.p + it->id_at, it->id_n};
     mr_dedup_hash(source, id, e.body, mr_day_of(e.arrived_us), &it->seen);
     it->first_day = mr_day_of(e.arrived_us - e.dedup_window_ms * 1000);
@@ -411,69 +409,15 @@ static void plan_one(struct lander *l, struct item *it, enum mr_seen_answer land
     }
 }
 
-static void put_position(struct lander *l, uint64_t seq)
+static enum mr_code stage_item(struct lander *l, const struct item *it, struct mr_err *err)
 {
-    mr_buf_printf(&l->line, "{\"request\":\"%s/%" PRIu64 "\"}", l->queue_id, seq);
-}
-
-static void put_request(struct mr_buf *b, const struct mr_event *e)
-{
-    mr_buf_puts(b, "{\"method\":");
-    mr_json_put_string(b, e->method);
-    mr_buf_puts(b, ",\"path\":");
-    mr_json_put_string(b, e->path);
-    mr_buf_puts(b, ",\"query\":");
-    mr_json_put_string(b, e->query);
-    mr_buf_puts(b, ",\"remote\":");
-    mr_json_put_string(b, e->remote);
-    mr_buf_putc(b, '}');
-}
-
-static void put_verified(struct mr_buf *b, const struct mr_event *e)
-{
-    mr_buf_puts(b, "{\"scheme\":");
-    mr_json_put_string(b, e->scheme);
-    if (!mr_str_eq(e->scheme, MR_STR("none")))
-        mr_buf_printf(b, ",\"secret\":%u", e->secret);
-    mr_buf_puts(b, ",\"covers\":");
-    mr_json_put_string(b, e->covers);
-    mr_buf_putc(b, '}');
-}
-
-/* The queue record as the envelope's parts, and into its landing. Runs on: worker. */
-static enum mr_code stage_one(struct lander *l, const struct item *it, struct mr_err *err)
-{
-    struct mr_header headers[MR_EVENT_HEADERS_MAX];
-    struct mr_event e;
-    if (mr_event_get(slice_str(l, it->payload_at, it->payload_n), headers, &e, err) != MR_OK)
-        return err->code;
-    char request_id[64];
-    int n = snprintf(request_id, sizeof request_id, "%s/%" PRIu64, l->queue_id, it->seq);
-    mr_buf_clear(&l->line);
-    put_position(l, it->seq);
-    size_t request_at = l->line.n;
-    put_request(&l->line, &e);
-    size_t verified_at = l->line.n;
-    put_verified(&l->line, &e);
-    if (l->line.failed)
-        return mr_err_set(err, MR_ENOMEM, "envelope");
-    const struct mr_member members[] = {{"request", {l->line.p + request_at, verified_at - request_at}},
-                                        {"verified", {l->line.p + verified_at, l->line.n - verified_at}}};
-    struct mr_record record = {
-        .source = it->feed->source,
-        .stream = it->feed->stream,
-        .id = it->has_id ? slice_str(l, it->id_at, it->id_n) : (struct mr_str){request_id, (size_t)n},
-        .ingested_at_us = e.arrived_us,
-        .event_at_us = MR_NO_TIME,
-        .position = {l->line.p, request_at},
-        .members = members,
-        .members_count = MR_COUNT(members),
-        .headers = headers,
-        .headers_count = e.headers_count,
-        .data = {e.body.p ? e.body.p : "", e.body.n},
-        .payload = e.payload,
-    };
-    return mr_landing_add(it->landing, &record, err);
+    struct staged_event e = {.queue_id = l->queue_id,
+                             .seq = it->seq,
+                             .source = it->feed->source,
+                             .stream = it->feed->stream,
+                             .payload = slice_str(l, it->payload_at, it->payload_n),
+                             .id = it->has_id ? slice_str(l, it->id_at, it->id_n) : (struct mr_str){0}};
+    return stage_event(it->landing, &e, &l->line, err);
 }
 
 static enum mr_code keep_one(struct lander *l, const struct item *it, struct mr_err *err)
@@ -499,7 +443,7 @@ static void stage_run(struct mr_job *job) /* Runs on: worker */
         if (it->fate == ITEM_SKIP || it->feed->stage_failed)
             continue;
         struct mr_err err = {0};
-        enum mr_code code = it->fate == ITEM_STAGE ? stage_one(l, it, &err) : keep_one(l, it, &err);
+        enum mr_code code = it->fate == ITEM_STAGE ? stage_item(l, it, &err) : keep_one(l, it, &err);
         if (code != MR_OK) {
             it->feed->stage_failed = true;
             it->feed->stage_err = err;

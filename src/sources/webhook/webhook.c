@@ -241,4 +241,5 @@ const struct mr_door mr_door_webhook = {
     .hub_once = mr_webhook_hub_once,
     .hub_stop = mr_webhook_hub_stop,
     .hub_status = mr_webhook_hub_status,
+    .hub_replay = webhook_replay,
 };
