@@ -164,8 +164,8 @@ INLINE bytes skip_space(bytes p, bytes end)
 
 struct scan {
     bytes p, end;
-    bytes run;                /* start of the run that is not copied yet */
-    unsigned char *w, *w_end; /* where it goes; w_end is the end of the memory, not of the room that is needed */
+    bytes run;        /* start of the run that is not copied yet */
+    unsigned char *w; /* where it goes; from here there is room for all that is left of the input */
     unsigned depth;
     const char *expected; /* set by the failure, with p where it is */
     uint64_t object[MR_JSON_DEPTH / 64];
@@ -182,9 +182,10 @@ COLD bool expect(struct scan *s, bytes at, const char *what)
 INLINE void flush_run(struct scan *s, bytes to)
 {
     size_t n = (size_t)(to - s->run);
-    /* Pretty text has a run a line or less: two moves of fixed size are some times faster than a call of memcpy. What
-     * is written past the run is overwritten by the next one, or lies behind out->n. */
-    if (n <= WIDE_COPY && s->end - s->run >= WIDE_COPY && s->w_end - s->w >= WIDE_COPY)
+    /* Pretty text has a run a line or less: two moves of fixed size are some times faster than a call of memcpy. As
+     * many bytes as the input has left, so many fit at w; what is written past the run is written over by the next one
+     * or lies behind out->n. */
+    if (n <= WIDE_COPY && s->end - s->run >= WIDE_COPY)
         memcpy(s->w, s->run, WIDE_COPY);
     else
         memcpy(s->w, s->run, n);
@@ -446,7 +447,7 @@ static void scan_init(struct scan *s, struct mr_str in)
     s->p = in.n ? (bytes)in.p : nothing;
     s->end = s->p + in.n;
     s->run = s->p;
-    s->w = s->w_end = NULL;
+    s->w = NULL;
     s->depth = 0;
     s->expected = NULL;
 }
@@ -467,7 +468,6 @@ enum mr_code mr_json_check(struct mr_str in, struct mr_err *err)
 static bool compact_into(struct scan *s, struct mr_buf *out)
 {
     s->w = (unsigned char *)out->p + out->n;
-    s->w_end = (unsigned char *)out->p + out->cap;
     return scan_text(s, true);
 }
 
