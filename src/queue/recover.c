@@ -31,6 +31,7 @@ struct head {
 };
 struct recovery {
     const char *dir, *quarantine;
+    uint64_t segment_size;
     struct head *heads;
     size_t n;
     struct mr_recovered *out;
@@ -129,10 +130,10 @@ static enum mr_code head_load(struct recovery *r, const struct mr_seg_entry *e, 
     return MR_OK;
 }
 
-static void keep_spare(struct recovery *r, const struct mr_seg_entry *e, uint64_t segment_size)
+static void keep_spare(struct recovery *r, const struct mr_seg_entry *e)
 {
     struct mr_recovered *out = r->out;
-    if (e->size == segment_size && out->spares_n < SPARES_KEPT) {
+    if (e->size == r->segment_size && out->spares_n < SPARES_KEPT) {
         out->spares[out->spares_n++] = e->number;
         return;
     }
@@ -141,7 +142,7 @@ static void keep_spare(struct recovery *r, const struct mr_seg_entry *e, uint64_
     (void)unlink(path);
 }
 
-static enum mr_code heads_load(struct recovery *r, uint64_t segment_size, struct mr_err *err)
+static enum mr_code heads_load(struct recovery *r, struct mr_err *err)
 {
     unsigned char id[MR_QUEUE_ID];
     struct mr_seg_entry *entries;
@@ -163,7 +164,7 @@ static enum mr_code heads_load(struct recovery *r, uint64_t segment_size, struct
         if (entries[i].number >= out->next_number)
             out->next_number = entries[i].number + 1;
         if (entries[i].kind == MR_SEG_SPARE)
-            keep_spare(r, &entries[i], segment_size);
+            keep_spare(r, &entries[i]);
         else
             rc = head_load(r, &entries[i], id, err);
     }
@@ -247,6 +248,16 @@ static enum mr_code lost(struct recovery *r, const struct mr_seg_entry *e, int f
     return rc == MR_OK ? mr_dir_sync(r->dir, err) : rc;
 }
 
+/* A restart leaves its segment mostly empty; blocks behind an end that a durable header names serve nobody. */
+static void cut(struct mr_recovered_seg *s, int fd, uint64_t segment_size)
+{
+    uint64_t end = mr_round_up(s->at.end, MR_BLOCK);
+    if (s->file_size <= end + segment_size / 4 || ftruncate(fd, (off_t)end) != 0)
+        return; /* if it cannot be cut it only takes room */
+    s->file_size = end;
+    s->prewritten = false;
+}
+
 static enum mr_code recover_seg(struct recovery *r, struct head *own, struct mr_err *err)
 {
     const struct head *next = successor(r, own->entry.number);
@@ -277,6 +288,8 @@ static enum mr_code recover_seg(struct recovery *r, struct head *own, struct mr_
         rc = scan_seg(r, &s, fd, first_seq, err);
     else if (rc == MR_OK && next)
         mr_sources_merge(&s.sources, &next->prev_sources);
+    if (rc == MR_OK && next)
+        cut(&s, fd, r->segment_size);
     close(fd);
     if (rc == MR_OK && (own->whole || next))
         r->out->segs[r->out->n++] = s;
@@ -309,9 +322,9 @@ enum mr_code mr_recover(const char *dir, const char *quarantine, uint64_t segmen
                         struct mr_err *err)
 {
     *out = (struct mr_recovered){.next_number = 1, .next_seq = 1};
-    struct recovery r = {.dir = dir, .quarantine = quarantine, .out = out};
+    struct recovery r = {.dir = dir, .quarantine = quarantine, .segment_size = segment_size, .out = out};
     int sys = MR_POINT(queue_recover);
-    enum mr_code rc = sys ? mr_err_sys(err, sys, "recover %s", dir) : heads_load(&r, segment_size, err);
+    enum mr_code rc = sys ? mr_err_sys(err, sys, "recover %s", dir) : heads_load(&r, err);
     if (rc == MR_OK)
         rc = mr_dir_sync(dir, err); /* names first: a segment that is read must be there after a power cut */
     for (size_t i = 0; i < r.n && rc == MR_OK; i++) {

@@ -130,8 +130,10 @@ static enum mr_code head_write(int fd, const struct mr_seg_head *h, const struct
 }
 
 enum mr_code mr_seg_start(const char *dir, uint64_t spare, const struct mr_seg_head *h,
-                          const struct mr_sources *prev_sources, int *fd, uint64_t *start, struct mr_err *err)
+                          const struct mr_sources *prev_sources, int *fd, uint64_t *start, bool *named,
+                          struct mr_err *err)
 {
+    *named = false;
     char from[PATH_MAX], to[PATH_MAX];
     mr_seg_path(to, dir, MR_SEG_FILE, h->number);
     if (spare)
@@ -146,6 +148,7 @@ enum mr_code mr_seg_start(const char *dir, uint64_t spare, const struct mr_seg_h
         return mr_err_sys(err, errno, "open %s", from);
     const char *leftover = from;
     enum mr_code rc = head_write(*fd, h, prev_sources, start, err);
+    *named = rc == MR_OK;
     if (rc == MR_OK && rename(from, to) != 0)
         rc = mr_err_sys(err, errno, "rename %s", from);
     else if (rc == MR_OK)

@@ -30,9 +30,12 @@ MR_MUST enum mr_code mr_seg_list(const char *dir, struct mr_seg_entry **out, siz
 MR_MUST enum mr_code mr_seg_sync(int fd, struct mr_err *err);
 
 /* Makes <number>.seg with this header durable, from a spare (spare != 0) or as a growing file; *fd is open for writing.
- * On failure nothing is left under that name, and a spare that was tried is gone: its disk may be bad. */
+ * On failure nothing is left under that name, and a spare that was tried is gone: its disk may be bad. *named: the name
+ * was given before it failed, so that a power cut may bring it back, and with it the end that it names: the segment before it
+ * must not be written any more. */
 MR_MUST enum mr_code mr_seg_start(const char *dir, uint64_t spare, const struct mr_seg_head *h,
-                                  const struct mr_sources *prev_sources, int *fd, uint64_t *start, struct mr_err *err);
+                                  const struct mr_sources *prev_sources, int *fd, uint64_t *start, bool *named,
+                                  struct mr_err *err);
 
 /* A spare in the making: its blocks are written over piece by piece, so that the lane's other syncs get between. */
 struct mr_seg_fill {

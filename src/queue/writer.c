@@ -202,6 +202,7 @@ static enum mr_code segment_next(struct mr_queue *q, uint64_t first_seq, bool mu
     struct mr_sources prev_sources = {0};
     uint64_t spare = 0, start;
     int fd = -1;
+    bool named = false;
     enum mr_code rc = disk_allows(q, &err);
     if (rc == MR_OK) {
         uv_mutex_lock(&q->lock);
@@ -211,12 +212,20 @@ static enum mr_code segment_next(struct mr_queue *q, uint64_t first_seq, bool mu
         if (q->before)
             mr_sources_merge(&prev_sources, &q->before->sources);
         uv_mutex_unlock(&q->lock);
-        rc = mr_seg_start(q->dir, spare, &h, &prev_sources, &fd, &start, &err);
+        rc = mr_seg_start(q->dir, spare, &h, &prev_sources, &fd, &start, &named, &err);
         mr_sources_free(&prev_sources);
         if (rc == MR_OK)
             segment_use(q, &h, fd, start, spare != 0);
     }
-    return rc == MR_OK || !must ? rc : segment_failed(q, rc, err.msg);
+    if (rc == MR_OK)
+        return rc;
+    if (named && q->current) { /* a header that says where it ends may come back with a power cut: it ends there */
+        close(q->fd);
+        q->fd = -1;
+        q->current = NULL;
+        must = true;
+    }
+    return must ? segment_failed(q, rc, err.msg) : rc;
 }
 
 /* The segment can no longer be trusted: nothing is ever written to it again, its last group is void. */
@@ -378,7 +387,7 @@ static enum mr_code make_room(struct mr_queue *q, size_t first_record, uint64_t 
     bool usable = s && (!has_records(s) || s->at.end + MR_GROUP_BYTES + first_record <= q->segment_size);
     if (usable && s->growing && spare_ready(q))
         (void)segment_next(q, first_seq, false);
-    if (usable)
+    if (usable && q->current)
         return MR_OK;
     return q->broken ? q->broken : segment_next(q, first_seq, true);
 }

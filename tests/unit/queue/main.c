@@ -8,5 +8,6 @@ int main(int argc, char **argv)
     int failed = _cmocka_run_group_tests("life", life_tests, life_tests_n, NULL, NULL);
     failed += _cmocka_run_group_tests("damage", damage_tests, damage_tests_n, NULL, NULL);
     failed += _cmocka_run_group_tests("faults", fault_tests, fault_tests_n, NULL, NULL);
+    failed += _cmocka_run_group_tests("names", wrap_tests, wrap_tests_n, NULL, NULL);
     return failed;
 }
