@@ -41,7 +41,9 @@ def campaign(seed, megabytes):
             server.start()
             fill(disk.folder)
             pair.send()
-            pair.settle(240)
+            for load in pair.loads.values():
+                if len(load.finished(240).acked) < events // 2:
+                    faults.append(f"{load.name}: only {len(load.ledger.acked)} of {events} events are acknowledged")
             peaks["accepting"] = server.memory_kib()
             server.kill9()
             server.start(timeout=120)

@@ -81,6 +81,15 @@ class Load:
             t.join()
         return self.ledger
 
+    def finished(self, timeout=60.0):
+        """Waits until the whole `limit` has been sent and answered."""
+        end = time.monotonic() + timeout
+        for t in self.threads:
+            t.join(max(0.0, end - time.monotonic()))
+        if any(t.is_alive() for t in self.threads):
+            raise AssertionError(f"{self.name}: not all sent within {timeout:g} s: {self.ledger.statuses}")
+        return self.ledger
+
     def settle(self, timeout=60.0):
         """Begins nothing new, waits until every event of a retrying sender is acknowledged."""
         self.finish.set()
