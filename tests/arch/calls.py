@@ -16,7 +16,7 @@ BANNED = {
     "atoi atol atoll atof": "say nothing of errors: config/units.h, mr_json_i64",
     "localtime localtime_r gmtime mktime ctime asctime strftime": "tied to TZ and to shared memory: millrace/clock.h",
     "strtok": "keeps state between calls: strtok_r",
-    "rand srand random drand48": "guessable: getrandom, as base/hash.c does",
+    "rand srand random drand48": "guessable: mr_random of millrace/hash.h",
     "setlocale": "changes how the whole process reads numbers",
     "longjmp setjmp siglongjmp": "jumps over what must be freed",
     "alloca": "the stack is not for sizes from outside",

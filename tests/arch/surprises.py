@@ -28,7 +28,7 @@ def table(header, macro):
 
 def rows(page):
     for number, line in enumerate(page.split("\n"), 1):
-        if line.startswith("| ") and not line.startswith("| what happens"):
+        if line.startswith("| ") and not line.startswith(("| what happens", "| ---")):
             yield number, [cell.strip() for cell in line.strip("|").split(" | ")]
 
 
