@@ -97,6 +97,8 @@ static int reset(struct beside *b, const struct cli_args *args)
     }
     free(parts.streams);
     free(parts.names);
+    if (b->err.code == MR_OK && parts.count == 0)
+        mr_err_set(&b->err, MR_ENOENT, "%s has no position; millrace state show lists them", args->words[1]);
     if (b->err.code == MR_OK)
         printf("%zu position%s forgotten; what the source still has is read again, and lands again\n", parts.count, parts.count == 1 ? "" : "s");
     return 0;

@@ -8,6 +8,8 @@
  * on close      a batch that is out is waited for; the rest stays decided, and the next start publishes it */
 #include "internal.h"
 
+#include "millrace/fault.h"
+
 #include <stdlib.h>
 
 void publish_add(struct mr_landing *l)
@@ -81,7 +83,8 @@ static void on_noted(void *arg, const struct mr_err *err)
     struct mr_landing *landings = b->landings;
     b->landings = NULL;
     batch_forget(b);
-    if (err->code != MR_OK) { /* the files are there, the store does not know: publish again, which finds them done */
+    int fault = MR_POINT(publish_noted);
+    if (err->code != MR_OK || fault) { /* the files are there, the store does not know: publish again, which finds them done */
         mr_log_warn(ls->o.loop->log, NULL, "publish_not_noted", MR_S("why", err->msg));
         for (struct mr_landing *l = landings, *next; l; l = next) {
             next = l->publish_next;

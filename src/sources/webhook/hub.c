@@ -17,7 +17,7 @@ enum { GROUP_MEMORY_MIN = 4 << 20, GROUP_MEMORY_MAX = 64 << 20 };
 
 #define AT(field) offsetof(struct hub_options, field)
 static const struct mr_option http_rows[] = {
-    {.name = "listen", .type = MR_T_STRING, .offset = AT(http.listen), .def = "0.0.0.0:8080", .flags = MR_OPT_FIXED,
+    {.name = "listen", .type = MR_T_LISTEN, .offset = AT(http.listen), .def = "0.0.0.0:8080", .flags = MR_OPT_FIXED,
      .doc = "Address and port of the webhook listener. It serves only the routes of the sources."},
     {.name = "body_limit", .type = MR_T_SIZE, .offset = AT(http.body_limit), .def = "1MiB", .min = "1KiB", .max = "256MiB",
      .doc = "Largest body taken, on the wire and decoded; above it 413. A source may set its own."},

@@ -33,7 +33,7 @@ enum {
     LINGER_RECORDS = 1024,   /* as many waiting: start at once */
     IDS_MAX = 65536,         /* of one landing: bounds its memory and the length of its decision */
     FLIGHTS_MAX = 3,         /* landings of one feed between closing and published */
-    ID_MAX = 4096,
+    READ_AGAIN_MS = 1000,    /* after a read of the queue failed */
 };
 
 struct flight { /* a landing that was closed */
@@ -60,6 +60,9 @@ struct feed {
     bool close_wanted;
     bool failing;            /* dropping, then reading its position again */
     bool reading;            /* the position is asked for */
+    bool known;              /* and answered: */
+    int64_t known_version;
+    uint64_t known_covered;
     uint64_t retry_at_ms;    /* failing: not before */
     struct mr_backoff backoff;
     bool stage_failed;       /* by the worker, in this slice */
@@ -84,6 +87,8 @@ struct lander {
     struct mr_queue_reader *reader;
     struct feed *feeds;
     uint64_t horizon, cursor, rewind_to; /* cursor: last sequence read */
+    uint64_t read_to;        /* the horizon when the slice at hand began */
+    uint64_t read_again_ms;  /* not before */
     uv_timer_t timer;        /* linger and retries */
     bool running, stopping, timer_closed, lingered;
     /* the slice; the worker's while it is out */
@@ -174,11 +179,25 @@ static void on_position(void *arg, const struct mr_err *err, const struct mr_pos
         pump(l);
         return;
     }
-    f->failing = false;
-    feed_at(f, position->version, position->value);
-    if (f->covered < l->cursor && (l->rewind_to == 0 || f->covered + 1 < l->rewind_to))
-        l->rewind_to = f->covered + 1;
+    f->known = true;
+    f->known_version = position->version;
+    f->known_covered = sequence_of(position->value);
     pump(l);
+}
+
+/* A feed goes on from the position that it read, between slices only: the one at hand was read from where the cursor was,
+ * and staging from it would jump over what lies before. */
+static void feeds_go_on(struct lander *l)
+{
+    for (struct feed *f = l->feeds; f; f = f->next) {
+        if (!f->known)
+            continue;
+        f->known = f->failing = false;
+        f->version = f->known_version;
+        f->covered = f->known_covered;
+        if (f->covered < l->cursor && (l->rewind_to == 0 || f->covered + 1 < l->rewind_to))
+            l->rewind_to = f->covered + 1;
+    }
 }
 
 /* A failing feed reads its position once nothing of it is open or undecided any more, and not before its back-off. */
@@ -186,7 +205,7 @@ static void feed_recover(struct feed *f)
 {
     struct lander *l = f->lander;
     struct mr_loop *loop = l->hub->core->loop;
-    if (!f->failing || f->reading || f->open || l->stopping)
+    if (!f->failing || f->reading || f->known || f->open || l->stopping)
         return;
     for (struct flight *x = f->flights; x; x = x->next)
         if (!x->decided)
@@ -195,6 +214,13 @@ static void feed_recover(struct feed *f)
         return;
     f->reading = true;
     mr_store_position(l->hub->core->store, f->source, f->stream, mr_str_c(l->queue_id), on_position, f);
+}
+
+static void feed_drop(struct feed *f)
+{
+    mr_landing_abandon(f->open);
+    f->open = NULL;
+    mr_idset_free(&f->ids);
 }
 
 static void feed_fail(struct feed *f, const struct mr_err *err)
@@ -208,11 +234,8 @@ static void feed_fail(struct feed *f, const struct mr_err *err)
     f->retry_at_ms = mr_loop_now_ms(loop) + (retry ? (uint64_t)mr_backoff_next(&f->backoff, mr_random_u64()) : 0);
     if (retry && l->once && l->drain_err.code == MR_OK)
         l->drain_err = *err;
-    if (f->open && !l->running) {
-        mr_landing_abandon(f->open);
-        f->open = NULL;
-        mr_idset_free(&f->ids);
-    }
+    if (f->open && !l->running)
+        feed_drop(f); /* else slice_end() does it: the worker has it */
     f->close_wanted = false;
     feed_recover(f);
 }
@@ -451,19 +474,17 @@ static void stage_run(struct mr_job *job) /* Runs on: worker */
     }
 }
 
+/* The landing is the loop's again. `running` holds until all feeds were looked at, so that a landing that rolls on the way is closed by the pump below. */
 static void slice_end(struct lander *l)
 {
-    l->running = false;
     for (struct feed *f = l->feeds; f; f = f->next) {
         if (f->stage_failed) {
-            f->stage_failed = false;
             mr_alert_open(l->hub->core->loop->alerts, MR_A_ZONE_UNWRITABLE, f->key, NULL, "%s", f->stage_err.msg);
+            f->stage_failed = false;
             feed_fail(f, &f->stage_err);
-        } else if (f->failing && f->open) {
-            mr_landing_abandon(f->open); /* it failed while the worker had it */
-            f->open = NULL;
-            mr_idset_free(&f->ids);
-            feed_recover(f);
+        }
+        if (f->open && f->failing) {
+            feed_drop(f);
         } else if (f->open) {
             mr_landing_slice_done(f->open);
             /* Only repeats so far: their move is decided without a file, or their segment would never be freed. */
@@ -471,6 +492,9 @@ static void slice_end(struct lander *l)
                 f->close_wanted = true;
         }
     }
+    l->running = false;
+    for (struct feed *f = l->feeds; f; f = f->next)
+        feed_recover(f);
     pump(l);
 }
 
@@ -486,6 +510,15 @@ static void stage_done(struct mr_job *job, bool canceled)
     slice_end(l);
 }
 
+/* The end of the queue counts as read up to the horizon of then: what lay there last may be freed or void. */
+static void slice_read(struct lander *l)
+{
+    if (l->items_count)
+        l->cursor = l->items[l->items_count - 1].seq;
+    if (l->at_end && l->cursor < l->read_to)
+        l->cursor = l->read_to;
+}
+
 static void plan(struct lander *l, const unsigned char *answers)
 {
     size_t next_id = 0;
@@ -498,8 +531,7 @@ static void plan(struct lander *l, const unsigned char *answers)
         plan_one(l, it, landed);
         work |= it->fate != ITEM_SKIP;
     }
-    if (l->items_count)
-        l->cursor = l->items[l->items_count - 1].seq;
+    slice_read(l);
     if (!work) {
         slice_end(l);
         return;
@@ -522,8 +554,7 @@ static void on_seen(void *arg, const struct mr_err *err, const unsigned char *an
         if (!f->failing)
             feed_fail(f, err);
     }
-    if (l->items_count)
-        l->cursor = l->items[l->items_count - 1].seq;
+    slice_read(l);
     slice_end(l);
 }
 
@@ -536,10 +567,8 @@ static void read_done(struct mr_job *job, bool canceled)
         if (l->once && l->drain_err.code == MR_OK)
             l->drain_err = l->err;
         l->items_count = 0;
-        l->running = false;
-        if (!l->stopping)
-            uv_timer_start(&l->timer, l->timer.timer_cb, 1000, 0);
-        pump(l);
+        l->read_again_ms = mr_loop_now_ms(l->hub->core->loop) + READ_AGAIN_MS;
+        slice_end(l);
         return;
     }
     l->ids_count = 0;
@@ -619,6 +648,7 @@ static void slice_begin(struct lander *l)
 {
     l->running = true;
     l->lingered = false;
+    l->read_to = l->horizon;
     l->job = (struct mr_job){.run = read_run, .done = read_done};
     mr_worker_submit(l->hub->core->loop->workers, MR_LANE_COMPRESS, &l->job);
 }
@@ -631,6 +661,7 @@ static void pump(struct lander *l)
         maybe_stopped(l);
         return;
     }
+    feeds_go_on(l);
     close_what_wants(l);
     if (l->draining && l->drain_cb && (drained(l) || (l->once && l->drain_err.code != MR_OK))) {
         tell_drained(l);
@@ -644,12 +675,15 @@ static void pump(struct lander *l)
             l->rewind_to = 0;
         }
         uint64_t behind = l->horizon > l->cursor ? l->horizon - l->cursor : 0;
-        if (behind && (behind >= LINGER_RECORDS || l->lingered || l->draining)) {
+        uint64_t now_ms = mr_loop_now_ms(l->hub->core->loop);
+        bool may = now_ms >= l->read_again_ms;
+        if (behind && may && (behind >= LINGER_RECORDS || l->lingered || l->draining)) {
             slice_begin(l);
             return;
         }
-        if (behind && wait > LINGER_MS)
-            wait = LINGER_MS;
+        uint64_t pause_ms = may ? LINGER_MS : l->read_again_ms - now_ms;
+        if (behind && wait > pause_ms)
+            wait = pause_ms;
     }
     if (wait != UINT64_MAX && !uv_is_active((uv_handle_t *)&l->timer))
         uv_timer_start(&l->timer, on_timer, wait, 0);

@@ -50,17 +50,18 @@ static void validate(const char *name, const void *options, struct mr_where wher
     struct mr_err err;
     struct mr_verifier *v = NULL;
     if (o->path && o->path[0] != '/')
-        mr_config_error(errors, where, "source %s: path must begin with /, not \"%s\"", name, o->path);
+        mr_config_error(errors, mr_config_where(errors, where, "path"), "source %s: path must begin with /, not \"%s\"", name, o->path);
     if (o->path && strpbrk(o->path, "?# "))
-        mr_config_error(errors, where, "source %s: path \"%s\" may hold no `?`, `#` or blank", name, o->path);
+        mr_config_error(errors, mr_config_where(errors, where, "path"), "source %s: path \"%s\" may hold no `?`, `#` or blank", name, o->path);
     if (o->ack.status == 203)
-        mr_config_error(errors, where, "source %s: ack.status must be 200, 201, 202 or 204", name);
+        mr_config_error(errors, mr_config_where(errors, where, "ack.status"), "source %s: ack.status must be 200, 201, 202 or 204", name);
     if (o->dedup_given && o->dedup.id && o->dedup.id[0] != '/' && (strncmp(o->dedup.id, "header:", 7) != 0 || !o->dedup.id[7]))
-        mr_config_error(errors, where, "source %s: dedup.id must be a JSON pointer (`/id`) or `header:Name`, not \"%s\"", name, o->dedup.id);
+        mr_config_error(errors, mr_config_where(errors, where, "dedup.id"), "source %s: dedup.id must be a JSON pointer (`/id`) or `header:Name`, not \"%s\"", name, o->dedup.id);
     if (!o->verify_given || !o->verify.scheme)
         return; /* told as a missing mandatory key */
     if (mr_verifier_new(&o->verify, &v, &err) != MR_OK) {
-        mr_config_error(errors, where, "source %s: verify: %s", name, err.msg);
+        const char *key = mr_scheme_find(o->verify.scheme) ? "verify" : "verify.scheme";
+        mr_config_error(errors, mr_config_where(errors, where, key), "source %s: verify: %s", name, err.msg);
         return;
     }
     if (mr_verifier_needs_url(v) && !o->public_url)
