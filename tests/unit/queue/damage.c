@@ -41,13 +41,6 @@ void copy_tree(const char *from, const char *to)
     closedir(d);
 }
 
-/* One segment with the given records, each a group of its own, copied to *to while the queue lives. */
-struct made {
-    struct fixture f;
-    char copy[PATH_MAX / 4], seg[PATH_MAX];
-    uint64_t start, salt;
-};
-
 static void copy_name(const struct fixture *f, unsigned n, char out[PATH_MAX / 4])
 {
     snprintf(out, PATH_MAX / 4, "%.900s.c%u", f->root, n);
@@ -89,7 +82,7 @@ static void a_tail_torn_at_any_byte_ends_before_its_group(void **state)
     uint64_t group = whole.end - 3 * mr_record_size(1, 40) - MR_GROUP_BYTES;
     for (uint64_t cut = group; cut < whole.end; cut++) {
         int fd = open(seg, O_RDWR);
-        unsigned char c, old[512];
+        unsigned char old[512];
         size_t n = (size_t)(whole.end - cut);
         assert_int_equal(pread(fd, old, n, (off_t)cut), n);
         unsigned char gone[512];
@@ -105,7 +98,6 @@ static void a_tail_torn_at_any_byte_ends_before_its_group(void **state)
         assert_int_equal(r.corrupt_bytes, 0);
         mr_recovered_free(&r);
         assert_int_equal(pwrite(fd, old, n, (off_t)cut), n);
-        assert_int_equal(pread(fd, &c, 1, (off_t)cut), 1);
         close(fd);
     }
     remove_tree(copy);
@@ -230,10 +222,11 @@ static void damage_before_a_later_group_of_the_last_segment_is_no_tail(void **st
     struct fixture f;
     fixture_init(&f);
     assert_int_equal(queue_open(&f), MR_OK);
+    /* With the spare there before the first record, all of them lie in one segment: queue.json, the first one, the spare. */
+    while (files_named(f.dir, "") - files_named(f.dir, ".tmp") < 3)
+        uv_run(&f.loop.uv, UV_RUN_ONCE);
     for (uint32_t i = 1; i <= 20; i++)
         assert_int_equal(send_wait(&f, "a", i, 200, NULL), MR_OK);
-    char seg[PATH_MAX];
-    assert_true(file_named(f.dir, ".seg", true, seg)); /* rolled at most once: find the one with the records */
     char copy[PATH_MAX / 4], dir[PATH_MAX];
     struct mr_recovered r;
     copy_name(&f, 0, copy);
