@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* queue/format.h - the bytes of a segment: how they are written, and how a reader tells a record from a leftover.
  *
- * A segment is a header (twice, for the case that a block of it goes bad), then groups; a group is a header and records.
- * docs/queue-format.md has offsets and widths. All integers are little-endian, all parts begin at a multiple of 8.
+ * A segment is a header (twice, for the case that a block of it goes bad), then groups; a group is a header and
+ * records. docs/queue-format.md has offsets and widths. All integers are little-endian, all parts begin at a
+ * multiple of 8.
  *
- * What makes a byte sequence a group of this segment, and not an old one in a recycled block: its checksum is seeded with
- * the segment's salt, it names its own offset, and its first sequence is above everything before it. Sequences only rise, so
- * an old group could never pass even if its checksum did.
+ * What makes a byte sequence a group of this segment, and not an old one in a recycled block: its checksum is seeded
+ * with the segment's salt, it names its own offset, and its first sequence is above everything before it. Sequences
+ * only rise, so an old group could never pass even if its checksum did.
  *
  * These files know neither libuv nor threads nor the clock. */
 #ifndef MR_QUEUE_FORMAT_H
@@ -25,7 +26,7 @@ enum {
 };
 #define MR_PAYLOAD_MAX (UINT32_C(1) << 30)
 
-/* -- source name -> last sequence ----------------------------------------------------------------------------------------- */
+/* -- source name -> last sequence ------------------------------------------------------------------------------- */
 struct mr_source_last {
     char *name;
     size_t n;
@@ -45,7 +46,7 @@ void mr_sources_reset(struct mr_sources *t); /* every row to 0; names stay, so t
 bool mr_sources_empty(const struct mr_sources *t);
 void mr_sources_free(struct mr_sources *t);
 
-/* -- groups and records --------------------------------------------------------------------------------------------------- */
+/* -- groups and records ----------------------------------------------------------------------------------------- */
 struct mr_group_head {
     uint64_t off, end; /* in the segment; end: one past its last record */
     uint64_t first_seq;
@@ -68,7 +69,7 @@ void mr_record_seal(char *record, uint32_t seed, uint32_t index);
 bool mr_record_get(const char *in, struct mr_record_head *h);
 uint32_t mr_record_crc(const char *record, uint32_t seed, size_t bytes); /* of header, source, payload; no padding */
 
-/* -- a segment's header --------------------------------------------------------------------------------------------------- */
+/* -- a segment's header ----------------------------------------------------------------------------------------- */
 struct mr_seg_end { /* what a segment's successor says of it; what recovery must know of each */
     uint64_t number;               /* 0: there was none */
     uint64_t salt, start, end;     /* start: of its first group; end: of its last good one */
@@ -89,7 +90,7 @@ unsigned char *mr_seg_head_put(const struct mr_seg_head *h, const struct mr_sour
 MR_MUST enum mr_code mr_seg_head_read(int fd, struct mr_seg_head *h, uint64_t *start, struct mr_sources *prev_sources,
                                       struct mr_err *err);
 
-/* -- reading a segment as a stream ---------------------------------------------------------------------------------------- */
+/* -- reading a segment as a stream ------------------------------------------------------------------------------ */
 enum mr_scan_kind { MR_SCAN_RECORD, MR_SCAN_DAMAGE, MR_SCAN_END, MR_SCAN_FAILED };
 struct mr_scan_item {
     enum mr_scan_kind kind;

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* queue.c - the queue as the loop sees it: open, append, answer, close.
  *
- * happy path    recovery on a worker; then the writer's thread. An append is copied into the group at hand; at the end of
- *               the turn the writer is woken, if it sleeps. It wakes us once for all groups that ended since; their waiters are
- *               answered in order, then on_durable.
- * ways to fail  recovery fails: the callback says why, nothing is left. An append is refused at once while the queue is full
- *               or has no segment. A group fails: its waiters get the code.
- * on close      the writer ends after what it has, the waiters are answered; jobs that are out come back; handles close */
+ * happy path    recovery on a worker; then the writer's thread. An append is copied into the group at hand; at the
+ *               end of the turn the writer is woken, if it sleeps. It wakes us once for all groups that ended since;
+ *               their waiters are answered in order, then on_durable.
+ * ways to fail  recovery fails: the callback says why, nothing is left. An append is refused at once while the queue
+ *               is full or has no segment. A group fails: its waiters get the code.
+ * on close      the writer ends after what it has, the waiters are answered; jobs that are out come back; handles
+ *               close */
 #include "queue/internal.h"
 
 #include "millrace/fault.h"
@@ -28,7 +29,7 @@ static void id_text(const unsigned char id[MR_QUEUE_ID], char out[33])
         snprintf(out + 2 * i, 3, "%02x", id[i]);
 }
 
-/* -- before opening ------------------------------------------------------------------------------------------------------- */
+/* -- before opening --------------------------------------------------------------------------------------------- */
 
 /* A segment whose header cannot be read counts: something is there that must not be overlooked. */
 static bool seg_has_records(const char *dir, uint64_t number)
@@ -68,7 +69,7 @@ enum mr_code mr_queue_identify(const char *dir, char id[33], bool *has_records, 
     return known == MR_ENOENT && !*has_records ? MR_ENOENT : MR_OK;
 }
 
-/* -- waking and answering ------------------------------------------------------------------------------------------------- */
+/* -- waking and answering --------------------------------------------------------------------------------------- */
 
 /* After the turn's input (check), and before the loop sleeps (prepare) for what timers and other callbacks appended. */
 static void wake_writer(struct mr_queue *q)
@@ -193,7 +194,7 @@ static void on_async(uv_async_t *h)
     maybe_close(q);
 }
 
-/* -- open ----------------------------------------------------------------------------------------------------------------- */
+/* -- open ------------------------------------------------------------------------------------------------------- */
 
 struct opening { /* recovery's job */
     struct mr_job job;
@@ -352,7 +353,7 @@ void mr_queue_close(struct mr_queue *q, void (*cb)(void *arg), void *arg)
     uv_cond_signal(&q->wake);
 }
 
-/* -- append --------------------------------------------------------------------------------------------------------------- */
+/* -- append ----------------------------------------------------------------------------------------------------- */
 
 /* Under lock. */
 static enum mr_code admit(struct mr_queue *q, size_t size)
@@ -432,7 +433,7 @@ enum mr_code mr_queue_append(struct mr_queue *q, struct mr_str source, const str
     return rc;
 }
 
-/* -- what is there -------------------------------------------------------------------------------------------------------- */
+/* -- what is there ---------------------------------------------------------------------------------------------- */
 
 void mr_queue_facts(const struct mr_queue *queue, struct mr_queue_facts *out)
 {

@@ -2,12 +2,13 @@
 /* reader.c - a cursor over durable records.
  *
  * happy path    find the segment of the next sequence; open it; stream up to the end that was durable then; ask again
- * ways to fail  damage: its bytes are kept in quarantine before they are stepped over; if they cannot be kept, the cursor
- *               stays and MR_EIO says so. A read fails: likewise.
- *               The segment is freed meanwhile: everything in it is published, so it is left without a word. Its file may be
- *               another segment's by then; what was read from it fails the salted checksums, so `gone` is asked first.
- * Damage may hold the last record of a source, whose position then can never pass it: a segment in which damage was met is
- * read again whole, and only what is really there keeps it from being freed. */
+ * ways to fail  damage: its bytes are kept in quarantine before they are stepped over; if they cannot be kept, the
+ *               cursor stays and MR_EIO says so. A read fails: likewise.
+ *               The segment is freed meanwhile: everything in it is published, so it is left without a word. Its
+ *               file may be another segment's by then; what was read from it fails the salted checksums, so `gone`
+ *               is asked first.
+ * Damage may hold the last record of a source, whose position then can never pass it: a segment in which damage was
+ * met is read again whole, and only what is really there keeps it from being freed. */
 #include "queue/internal.h"
 
 #include <assert.h>
@@ -127,7 +128,7 @@ static enum mr_code enter(struct mr_queue_reader *r, struct mr_err *err)
     return MR_OK;
 }
 
-/* -- damage --------------------------------------------------------------------------------------------------------------- */
+/* -- damage ----------------------------------------------------------------------------------------------------- */
 
 void mr_queue_note_damage(struct mr_queue *q, uint64_t number, uint64_t from, uint64_t fresh)
 {
@@ -187,7 +188,7 @@ static void settle_sources(struct mr_queue_reader *r)
     mr_sources_free(&there);
 }
 
-/* -- next ----------------------------------------------------------------------------------------------------------------- */
+/* -- next ------------------------------------------------------------------------------------------------------- */
 
 /* At the end that was known: is there more by now? MR_OK: go on (here or in the next segment). */
 static enum mr_code at_end(struct mr_queue_reader *r)

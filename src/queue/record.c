@@ -37,7 +37,7 @@ static uint64_t get64(const void *p)
     return le64toh(v);
 }
 
-/* -- groups --------------------------------------------------------------------------------------------------------------- */
+/* -- groups ----------------------------------------------------------------------------------------------------- */
 
 static uint32_t group_crc(const unsigned char *head, uint64_t salt)
 {
@@ -71,7 +71,7 @@ bool mr_group_get(const unsigned char in[MR_GROUP_BYTES], uint64_t salt, uint64_
     return g->first_seq != 0 && g->first_seq <= UINT64_MAX - g->count;
 }
 
-/* -- records -------------------------------------------------------------------------------------------------------------- */
+/* -- records ---------------------------------------------------------------------------------------------------- */
 
 size_t mr_record_size(size_t source, size_t payload)
 {
@@ -128,7 +128,7 @@ bool mr_record_get(const char *in, struct mr_record_head *h)
     return in[14] == RECORD_TYPE && in[15] == 0;
 }
 
-/* -- a segment's header --------------------------------------------------------------------------------------------------- */
+/* -- a segment's header ----------------------------------------------------------------------------------------- */
 
 /* Offsets in a copy; docs/queue-format.md */
 enum { H_CRC = 8, H_USED = 12, H_SIZE = 16, H_VERSION = 20, H_NUMBER = 24, H_SALT = 32, H_ID = 40, H_FIRST = 56,

@@ -4,7 +4,8 @@
  * happy path    every segment's end, void group and sources stand in the header of the next; the last one is synced and
  *               scanned for its end
  * ways to fail  a header is gone: the segment is scanned with the salt that the next header kept; without a next header
- *               its bytes go to quarantine whole. A header that says nothing of its predecessor's sources (too many): scanned. */
+ *               its bytes go to quarantine whole. A header that says nothing of its predecessor's sources (too
+ *               many): scanned. */
 #include "queue/recover.h"
 
 #include "millrace/fault.h"
@@ -37,7 +38,7 @@ struct recovery {
     struct mr_recovered *out;
 };
 
-/* -- the id --------------------------------------------------------------------------------------------------------------- */
+/* -- the id ----------------------------------------------------------------------------------------------------- */
 
 static enum mr_code id_parse(const char *text, size_t n, unsigned char id[MR_QUEUE_ID])
 {
@@ -92,7 +93,10 @@ enum mr_code mr_queue_id(const char *dir, unsigned char id[MR_QUEUE_ID], struct 
     if (rc == MR_OK) {
         rc = id_parse(text, n, id);
         free(text);
-        return rc == MR_OK ? rc : mr_err_set(err, rc, "%s holds no queue id; restore it, or delete it if the queue holds records: it is made again from them", path);
+        if (rc != MR_OK)
+            return mr_err_set(err, rc, "%s holds no queue id; restore it, or delete it: it is made again from the segments",
+                              path);
+        return rc;
     }
     if (rc != MR_ENOENT)
         return rc;
@@ -108,7 +112,7 @@ enum mr_code mr_queue_id(const char *dir, unsigned char id[MR_QUEUE_ID], struct 
     return rc == MR_OK ? MR_ENOENT : rc;
 }
 
-/* -- headers -------------------------------------------------------------------------------------------------------------- */
+/* -- headers ---------------------------------------------------------------------------------------------------- */
 
 static enum mr_code head_load(struct recovery *r, const struct mr_seg_entry *e, const unsigned char id[MR_QUEUE_ID],
                               struct mr_err *err)
@@ -180,7 +184,7 @@ static const struct head *successor(const struct recovery *r, uint64_t number)
     return NULL;
 }
 
-/* -- segments ------------------------------------------------------------------------------------------------------------- */
+/* -- segments --------------------------------------------------------------------------------------------------- */
 
 static enum mr_code keep_damage(struct recovery *r, uint64_t number, int fd, uint64_t from, uint64_t to, struct mr_err *err)
 {

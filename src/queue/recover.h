@@ -30,8 +30,8 @@ struct mr_recovered {
 MR_MUST enum mr_code mr_queue_id(const char *dir, unsigned char id[MR_QUEUE_ID], struct mr_err *err);
 
 /* Makes the tail durable, then reads it: what a killed process wrote may be in the page cache only, and nothing may be
- * staged that a power cut can still take away. The last segment is read whole, twice, as a stream; of the others the headers. Damaged
- * bytes are kept in quarantine first. Fails with MR_EIO and the like; the folder is then as it was. */
+ * staged that a power cut can still take away. The last segment is read whole, twice, as a stream; of the others the
+ * headers. Damaged bytes are kept in quarantine first. Fails with MR_EIO and the like; the folder is then as it was. */
 MR_MUST enum mr_code mr_recover(const char *dir, const char *quarantine, uint64_t segment_size, struct mr_recovered *out,
                                 struct mr_err *err);
 void mr_recovered_free(struct mr_recovered *r);

@@ -2,11 +2,12 @@
 /* scan.c - a segment as a stream of records, stepping over what is damaged.
  *
  * happy path    group header, records up to its end, the next group's header there, ... up to the end that is known
- * ways to fail  a bad header: searched for the next header that is one; a bad record: searched for the next record of the
- *               same group. The bytes between are one DAMAGE item each. A read that fails leaves the position as it is.
+ * ways to fail  a bad header: searched for the next header that is one; a bad record: searched for the next record
+ *               of the same group. The bytes between are one DAMAGE item each. A read that fails leaves the position
+ *               as it is.
  *
- * Memory: a chunk, or the largest record. A record above a chunk is checked piece by piece before memory is taken for it, so
- * that a damaged length costs no memory. */
+ * Memory: a chunk, or the largest record. A record above a chunk is checked piece by piece before memory is taken
+ * for it, so that a damaged length costs no memory. */
 #include "queue/format.h"
 
 #include "millrace/hash.h"
@@ -269,7 +270,7 @@ void mr_scan_next(struct mr_scan *s, struct mr_scan_item *out)
     }
 }
 
-/* -- the tail ------------------------------------------------------------------------------------------------------------- */
+/* -- the tail --------------------------------------------------------------------------------------------------- */
 
 /* Steps over the group at s->off if every record of it is whole. *whole false: it is not, s->off has not moved. */
 static int step_whole(struct mr_scan *s, bool *whole, bool *marker)

@@ -38,7 +38,7 @@ enum mr_code mr_seg_sync(int fd, struct mr_err *err)
     return MR_MUTANT(no_sync) ? MR_OK : mr_file_sync(fd, "segment", err);
 }
 
-/* -- the folder ----------------------------------------------------------------------------------------------------------- */
+/* -- the folder ------------------------------------------------------------------------------------------------- */
 
 static bool name_parse(const char *name, struct mr_seg_entry *e)
 {
@@ -113,7 +113,7 @@ enum mr_code mr_seg_list(const char *dir, struct mr_seg_entry **out, size_t *n, 
     return MR_OK;
 }
 
-/* -- start ---------------------------------------------------------------------------------------------------------------- */
+/* -- start ------------------------------------------------------------------------------------------------------ */
 
 static enum mr_code head_write(int fd, const struct mr_seg_head *h, const struct mr_sources *prev_sources, uint64_t *start,
                                struct mr_err *err)
@@ -163,7 +163,7 @@ enum mr_code mr_seg_start(const char *dir, uint64_t spare, const struct mr_seg_h
     return mr_err_wrap(err, "segment %" PRIu64, h->number);
 }
 
-/* -- spares --------------------------------------------------------------------------------------------------------------- */
+/* -- spares ----------------------------------------------------------------------------------------------------- */
 
 static void fill_path(const struct mr_seg_fill *f, char out[PATH_MAX])
 {
@@ -250,7 +250,7 @@ enum mr_code mr_seg_fill_step(struct mr_seg_fill *f, bool *ready, struct mr_err 
     return MR_OK;
 }
 
-/* -- free ----------------------------------------------------------------------------------------------------------------- */
+/* -- free ------------------------------------------------------------------------------------------------------- */
 
 /* Renaming first: a file under this name is a whole segment, whenever the power goes. */
 static enum mr_code stub(const char *dir, const char *path, uint64_t number, uint64_t header_bytes, struct mr_err *err)
@@ -293,7 +293,7 @@ enum mr_code mr_seg_free(const char *dir, uint64_t number, enum mr_seg_fate fate
     return mr_dir_sync(dir, err);
 }
 
-/* -- quarantine ----------------------------------------------------------------------------------------------------------- */
+/* -- quarantine ------------------------------------------------------------------------------------------------- */
 
 static enum mr_code keep_piece(const char *folder, uint64_t number, int fd, uint64_t from, size_t n, uint64_t *fresh,
                                struct mr_err *err)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* queue/segment.h - the files of the queue: how one is made, started, given back; what lies in its folder.
  *
- *   <number>.seg     a segment in use, 16 hex digits. It gets this name only once its header is durable, so one without a
- *                    whole header is damaged, never merely young.
+ *   <number>.seg     a segment in use, 16 hex digits. It gets this name only once its header is durable, so one
+ *                    without a whole header is damaged, never merely young.
  *   <number>.stub    only the header of a freed segment, kept while the segment before it is in use: it says where that
  *                    one ended, and which group of it is void
  *   spare-<number>   a file whose blocks have been written, for the next segment; its old records are dead by salt
@@ -31,8 +31,8 @@ MR_MUST enum mr_code mr_seg_sync(int fd, struct mr_err *err);
 
 /* Makes <number>.seg with this header durable, from a spare (spare != 0) or as a growing file; *fd is open for writing.
  * On failure nothing is left under that name, and a spare that was tried is gone: its disk may be bad. *named: the name
- * was given before it failed, so that a power cut may bring it back, and with it the end that it names: the segment before it
- * must not be written any more. */
+ * was given before it failed, so that a power cut may bring it back, and with it the end that it names: the segment
+ * before it must not be written any more. */
 MR_MUST enum mr_code mr_seg_start(const char *dir, uint64_t spare, const struct mr_seg_head *h,
                                   const struct mr_sources *prev_sources, int *fd, uint64_t *start, bool *named,
                                   struct mr_err *err);

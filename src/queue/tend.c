@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tend.c - the loop's housekeeping: freeing segments, making spares, watching the disk, alerts and gauges.
  *
- * free    a segment goes when every source with records in it has published past them, and no pin holds it. Files go one by
- *         one, oldest first, each durably before the next: a segment must never outlive the header that says where it ends
- *         and which of its groups is void. If the one before it stays, a freed segment leaves that header as a stub.
+ * free    a segment goes when every source with records in it has published past them, and no pin holds it. Files go
+ *         one by one, oldest first, each durably before the next: a segment must never outlive the header that says
+ *         where it ends and which of its groups is void. If the one before it stays, a freed segment leaves that
+ *         header as a stub.
  * spare   one is made when none is there and the current segment is a quarter full (or a growing one); freed segments
  *         become spares themselves, so that this happens at start and when the queue grows. */
 #include "queue/internal.h"
@@ -25,7 +26,7 @@ static void *grown(void *p, size_t n, size_t *cap, size_t size)
     return p;
 }
 
-/* -- free ----------------------------------------------------------------------------------------------------------------- */
+/* -- free ------------------------------------------------------------------------------------------------------- */
 
 static void fate_add(struct mr_tending *t, uint64_t number, enum mr_seg_fate fate, uint64_t header_bytes)
 {
@@ -204,7 +205,7 @@ static void free_start(struct mr_queue *q, bool again)
     mr_worker_submit(q->loop->workers, MR_LANE_SYNC, &t->free.job);
 }
 
-/* -- spares --------------------------------------------------------------------------------------------------------------- */
+/* -- spares ----------------------------------------------------------------------------------------------------- */
 
 static void fill_submit(struct mr_queue *q);
 
@@ -266,7 +267,7 @@ static void fill_start(struct mr_queue *q)
         fill_submit(q);
 }
 
-/* -- alerts and gauges ---------------------------------------------------------------------------------------------------- */
+/* -- alerts and gauges ------------------------------------------------------------------------------------------ */
 
 struct seen { /* a copy of what is under the lock */
     enum mr_code broken, failed_with;
@@ -365,7 +366,7 @@ void mr_tend(struct mr_queue *q)
     fill_start(q);
 }
 
-/* -- the disk, once a second ---------------------------------------------------------------------------------------------- */
+/* -- the disk, once a second ------------------------------------------------------------------------------------ */
 
 static void disk_run(struct mr_job *job)
 {

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* writer.c - the one thread that writes: everything that was appended while the last sync ran goes out as one group.
  *
- * happy path    take q->filling whole; seal its records; one pwritev2(RWF_DSYNC) into blocks that have been written before;
- *               move the segment's end and the horizon; hand the waiters back; take the next group, without the loop
- * ways to fail  a write or sync fails: the segment is suspect and never written again, its last group is void, its waiters
- *               get the error; the next segment's header names it void and is durable before anything else is acknowledged.
- *               No segment can be made: every waiter gets the error, appends are refused at once, and it is tried again
- *               with growing pauses until it works.
- * on close      what was appended is written, then a marker, so that the next start need not search for an unfinished group */
+ * happy path    take q->filling whole; seal its records; one pwritev2(RWF_DSYNC) into blocks that have been written
+ *               before; move the segment's end and the horizon; hand the waiters back; take the next group, without
+ *               the loop
+ * ways to fail  a write or sync fails: the segment is suspect and never written again, its last group is void, its
+ *               waiters get the error; the next segment's header names it void and is durable before anything else is
+ *               acknowledged. No segment can be made: every waiter gets the error, appends are refused at once, and
+ *               it is tried again with growing pauses until it works.
+ * on close      what was appended is written, then a marker, so that the next start need not search for an
+ *               unfinished group */
 #include "queue/internal.h"
 
 #include "millrace/fault.h"
@@ -43,7 +45,7 @@ void mr_queue_signal(struct mr_queue *q)
     uv_async_send(&q->async);
 }
 
-/* -- handing back --------------------------------------------------------------------------------------------------------- */
+/* -- handing back ----------------------------------------------------------------------------------------------- */
 
 /* Under lock. Order is kept: a list is only joined to the last one. */
 static void finished_add(struct mr_queue *q, struct mr_queue_wait *head, struct mr_queue_wait *last, enum mr_code code)
@@ -87,7 +89,7 @@ static void wake_loop(struct mr_queue *q)
     }
 }
 
-/* -- segments ------------------------------------------------------------------------------------------------------------- */
+/* -- segments --------------------------------------------------------------------------------------------------- */
 
 void mr_segment_ref(struct mr_segment *s)
 {
@@ -250,7 +252,7 @@ static void give_up(struct mr_queue *q, enum mr_code rc, uint64_t void_first, ui
     q->current = NULL; /* q->before still names it, for the next header */
 }
 
-/* -- writing -------------------------------------------------------------------------------------------------------------- */
+/* -- writing ---------------------------------------------------------------------------------------------------- */
 
 /* A run of whole records of the group at hand. */
 struct run {
@@ -421,7 +423,7 @@ static void group_write(struct mr_queue *q, struct mr_group *g)
         (void)segment_next(q, 0, true);
 }
 
-/* -- the thread ----------------------------------------------------------------------------------------------------------- */
+/* -- the thread ------------------------------------------------------------------------------------------------- */
 
 static void shrink(struct mr_group *g)
 {

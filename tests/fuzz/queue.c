@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A segment's bytes, whatever they are: reading them never crashes and never gives what was not written.
  *
- * The first byte chooses. Even: the rest is a segment file, header and all, as recovery meets it. Odd: the rest is a list of
- * orders by which a segment is written and then damaged; every record that comes back must be one that was written, and
- * every one that no damage touched must come back. */
+ * The first byte chooses. Even: the rest is a segment file, header and all, as recovery meets it. Odd: the rest is a
+ * list of orders by which a segment is written and then damaged; every record that comes back must be one that was
+ * written, and every one that no damage touched must come back. */
 #include "queue/format.h"
 
 #include "millrace/hash.h"

@@ -286,7 +286,7 @@ static void a_reader_seeks_back_and_goes_on_when_more_is_durable(void **state)
     fixture_free(&f);
 }
 
-/* -- a random life against a list ----------------------------------------------------------------------------------------- */
+/* -- a random life against a list ------------------------------------------------------------------------------- */
 
 enum { MODEL_MAX = 6000 };
 struct model {
