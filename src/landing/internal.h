@@ -97,6 +97,7 @@ struct mr_landings {
     struct mr_backoff backoff;
     struct mr_landing *to_publish, *to_publish_last;
     struct publish_batch batch;
+    size_t lost_out;                  /* the store is noting that they are lost */
     uint64_t seal_looked_ms;
     bool seal_out;
     size_t seal_files_out;

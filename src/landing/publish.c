@@ -71,6 +71,7 @@ static void on_lost_noted(void *arg, const struct mr_err *err)
     struct mr_landings *ls = l->ls;
     if (err->code != MR_OK)
         mr_log_error(ls->o.loop->log, l->source, "landing_lost_not_noted", MR_S("landing", l->id), MR_S("why", err->msg));
+    ls->lost_out--;
     published_told(l, MR_PUBLISH_LOST);
     landings_maybe_closed(ls);
 }
@@ -79,10 +80,9 @@ static void on_noted(void *arg, const struct mr_err *err)
 {
     struct mr_landings *ls = arg;
     struct publish_batch *b = &ls->batch;
-    b->out = false;
     struct mr_landing *landings = b->landings;
     b->landings = NULL;
-    batch_forget(b);
+    batch_forget(b); /* it stays out until the last of its landings is told: else a close would take them from under us */
     int fault = MR_POINT(publish_noted);
     if (err->code != MR_OK || fault) { /* the files are there, the store does not know: publish again, which finds them done */
         mr_log_warn(ls->o.loop->log, NULL, "publish_not_noted", MR_S("why", err->msg));
@@ -90,6 +90,7 @@ static void on_noted(void *arg, const struct mr_err *err)
             next = l->publish_next;
             publish_add(l);
         }
+        b->out = false;
         if (!ls->closing)
             uv_timer_start(&ls->retry, on_publish_retry, (uint64_t)mr_backoff_next(&ls->backoff, mr_random_u64()), 0);
         landings_maybe_closed(ls);
@@ -101,6 +102,7 @@ static void on_noted(void *arg, const struct mr_err *err)
         mr_alert_close(ls->o.loop->alerts, MR_A_ZONE_UNWRITABLE, l->source, NULL);
         published_told(l, MR_PUBLISHED);
     }
+    b->out = false;
     publish_pump(ls);
     landings_maybe_closed(ls);
 }
@@ -126,6 +128,7 @@ static void batch_done(struct mr_job *job, bool canceled)
             mr_alert_open(ls->o.loop->alerts, MR_A_LANDING_LOST, l->source, NULL,
                           "landing %s was decided and its staged file is gone: %s; millrace replay --landing %s reads it again",
                           l->id, b->err.msg, l->id);
+            ls->lost_out++;
             mr_store_lost(ls->o.store, l->number, on_lost_noted, l);
         } else {
             mr_alert_open(ls->o.loop->alerts, MR_A_ZONE_UNWRITABLE, l->source, NULL, "publish: %s", b->err.msg);
