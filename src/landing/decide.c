@@ -88,7 +88,7 @@ static void close_run(struct mr_job *job) /* Runs on: worker, lane SYNC */
     struct mr_landing *l = MR_OF(job, struct mr_landing, job);
     /* In the order of the table's key: a sorted insert touches each page of the store once. */
     qsort(l->seen, l->decision.seen_count, sizeof *l->seen, seen_order);
-    if (stage_close(l, &l->err) == MR_OK)
+    if (l->err.code == MR_OK && stage_close(l, &l->err) == MR_OK)
         l->err = (struct mr_err){0};
 }
 
@@ -133,7 +133,8 @@ static void on_decided(void *arg, const struct mr_decided *decided)
 {
     struct mr_landing *l = arg;
     struct mr_landings *ls = l->ls;
-    ls->sealed_through = decided->sealed_through;
+    if (decided->sealed_through > ls->sealed_through) /* a store that failed knows no day, and ours stands */
+        ls->sealed_through = decided->sealed_through;
     l->verdict = (struct mr_verdict){
         .code = decided->code, .which = decided->which, .number = decided->number, .err = decided->err};
     if (decided->code != MR_OK) {
@@ -189,7 +190,7 @@ static void to_store(struct mr_landing *l)
 /* A landing goes to the store when every one of its source before it has gone: the store keeps the order of calls. */
 static bool its_turn(const struct mr_landing *l)
 {
-    for (const struct mr_landing *before = l->prev; before; before = before->prev)
+    for (const struct mr_landing *before = l->ls->all; before; before = before->next) /* begun later, it may have been asked for earlier */
         if ((before->state == LANDING_CLOSING || before->state == LANDING_WAITING) && strcmp(before->source, l->source) == 0 &&
             before->decision_order < l->decision_order)
             return false;
@@ -208,6 +209,7 @@ void decide_next(struct mr_landings *ls)
             return;
         }
         to_store(l);
+        next = ls->all; /* it may have kept back one that stands before it: let the two share a commit */
     }
 }
 
