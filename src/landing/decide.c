@@ -142,6 +142,7 @@ static void on_decided(void *arg, const struct mr_decided *decided)
         return;
     }
     l->number = decided->number;
+    l->holds_day = false;
     l->state = LANDING_PUBLISHING;
     landing_count(l, "decided");
     struct mr_loop *loop = ls->o.loop;

@@ -49,6 +49,7 @@ struct mr_landing {
     int64_t began_us;
     int64_t records;
     bool failed;                /* an add failed: it can only be abandoned */
+    bool holds_day;             /* a row in the store keeps its day from being sealed; the decision takes it away */
 
     struct staged *files;
     size_t files_count, files_cap, last_file;
@@ -97,6 +98,7 @@ struct mr_landings {
     struct mr_backoff backoff;
     struct mr_landing *to_publish, *to_publish_last;
     struct publish_batch batch;
+    size_t days_out;                  /* the store is noting or forgetting a held day */
     size_t lost_out;                  /* the store is noting that they are lost */
     uint64_t seal_looked_ms;
     bool seal_out;

@@ -56,6 +56,32 @@ void landings_schedule(struct mr_landings *ls)
     uv_timer_start(&ls->timer, on_timer, (uint64_t)wait, 0);
 }
 
+static void on_day_noted(void *arg, const struct mr_err *err)
+{
+    struct mr_landings *ls = arg;
+    ls->days_out--;
+    if (err->code != MR_OK) /* no harm: should the day be sealed meanwhile, the decision is refused and the landing staged again */
+        mr_log_warn(ls->o.loop->log, NULL, "day_not_held", MR_S("why", err->msg));
+    landings_maybe_closed(ls);
+}
+
+static void hold_day(struct mr_landing *l)
+{
+    struct mr_landings *ls = l->ls;
+    l->holds_day = true;
+    ls->days_out++;
+    mr_store_stage_begin(ls->o.store, &ls->instance, mr_str_c(l->id), mr_str_c(l->source), l->roll.day, on_day_noted, ls);
+}
+
+static void let_day_go(struct mr_landing *l)
+{
+    struct mr_landings *ls = l->ls;
+    if (!l->holds_day)
+        return;
+    ls->days_out++;
+    mr_store_stage_end(ls->o.store, mr_str_c(l->id), on_day_noted, ls);
+}
+
 struct mr_landing *mr_landing_begin(struct mr_landings *ls, struct mr_str source, struct mr_str run, enum mr_landing_kind kind,
                                     const struct mr_landing_owner *owner)
 {
@@ -83,12 +109,15 @@ struct mr_landing *mr_landing_begin(struct mr_landings *ls, struct mr_str source
         ls->all = l;
     ls->all_last = l;
     ls->busy++;
+    if (kind == MR_LANDING_WHOLE)
+        hold_day(l);
     return l;
 }
 
 void landing_gone(struct mr_landing *l)
 {
     struct mr_landings *ls = l->ls;
+    let_day_go(l);
     *(l->prev ? &l->prev->next : &ls->all) = l->next;
     *(l->next ? &l->next->prev : &ls->all_last) = l->prev;
     ls->busy--;
@@ -184,7 +213,7 @@ static bool in_flight(const struct mr_landings *ls)
     for (const struct mr_landing *l = ls->all; l; l = l->next)
         if (l->state != LANDING_OPEN && l->state != LANDING_PUBLISHING)
             return true;
-    return ls->batch.out || ls->lost_out > 0 || ls->seal_out || ls->seal_files_out > 0;
+    return ls->batch.out || ls->lost_out > 0 || ls->days_out > 0 || ls->seal_out || ls->seal_files_out > 0;
 }
 
 static void on_handle_closed(uv_handle_t *h)
