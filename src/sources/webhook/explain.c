@@ -92,8 +92,14 @@ static bool judge(struct mr_verifier *v, const struct webhook_options *o, const 
         if (reason.n == at + 2)
             mr_buf_puts(&reason, "another secret, or the body was changed on its way");
     } else if (out.cause == MR_CAUSE_NONE) {
-        mr_buf_printf(&reason, mr_verifier_scheme(v)->none ? "verify is none: anything is accepted" : "secret %u matches, the %s is covered", out.secret,
-                      out.covers);
+        if (mr_verifier_scheme(v)->none)
+            mr_buf_puts(&reason, "verify is none: anything is accepted");
+        else
+            mr_buf_printf(&reason, "secret %u matches, the %s is covered", out.secret, out.covers);
+        if (mr_handshake(mr_verifier_scheme(v), body, &url)) {
+            out.cause = MR_CAUSE_HANDSHAKE;
+            mr_buf_puts(&reason, "; it is the vendor's handshake, which is answered and is no event");
+        }
     }
     bool accepted = verdict(json, out.cause, mr_buf_cstr(&reason));
     mr_buf_free(&url);

@@ -280,6 +280,22 @@ void webhook_url(const struct webhook_options *o, const struct mr_http_head *hea
     }
 }
 
+/* The vendor tries the route before it sends events: answered as it wants, only after the signature held; no event. */
+static bool shake_hands(struct webhook *w, struct mr_http_request *req, struct mr_str body)
+{
+    struct hub *h = w->hub;
+    mr_buf_clear(&h->url);
+    if (!mr_handshake(mr_verifier_scheme(w->verifier), body, &h->url))
+        return false;
+    struct mr_http_answer a = {.status = 200,
+                               .content_type = MR_STR("text/plain"),
+                               .extra = MR_STR("X-Content-Type-Options: nosniff\r\n"),
+                               .body = mr_buf_str(&h->url)};
+    mr_log_info(h->core->loop->log, w->name, "handshake", MR_S("scheme", mr_verifier_scheme(w->verifier)->name));
+    mr_http_answer(req, &a);
+    return true;
+}
+
 static void on_request(void *arg, struct mr_http_request *req, const struct mr_http_head *head, struct mr_str body)
 {
     struct hub *h = arg;
@@ -300,7 +316,7 @@ static void on_request(void *arg, struct mr_http_request *req, const struct mr_h
         refuse_verdict(w, req, head, &verified);
         return;
     }
-    if (!decode(w, req, head, &body))
+    if (!decode(w, req, head, &body) || shake_hands(w, req, body))
         return;
     if (verified.secret < MR_COUNT(w->secrets) && w->secrets[verified.secret])
         mr_cell_add(w->secrets[verified.secret], 1);
