@@ -276,12 +276,22 @@ static void alert_sink(void *arg, const struct mr_alert *alert)
         mr_store_alert(a->store, alert, on_alert_kept, a);
 }
 
+/* What told of the process that ended, not of what it left: if its cause is still there, it opens again by itself. */
+static bool is_over(enum mr_alert_id id)
+{
+    return id == MR_A_RELOAD_REFUSED || id == MR_A_SIGNATURE_BURST || id == MR_A_CLOCK_STEPPED || id == MR_A_QUEUE_SYNC_FAILED ||
+           id == MR_A_QUEUE_FULL || id == MR_A_STATE_FAILED;
+}
+
 static void on_alerts(void *arg, const struct mr_err *err, const struct mr_alert *alerts, size_t count)
 {
     struct app *a = arg;
     for (size_t i = 0; i < count; i++)
         mr_alert_restore(a->loop.alerts, &alerts[i]);
     mr_alerts_set_sink(a->loop.alerts, alert_sink, a);
+    for (size_t i = 0; i < count; i++)
+        if (is_over(alerts[i].id))
+            mr_alert_close(a->loop.alerts, alerts[i].id, alerts[i].source, alerts[i].stream);
     step_end(a, err, "alerts");
 }
 

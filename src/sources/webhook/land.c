@@ -48,6 +48,7 @@ struct feed {
     struct lander *lander;
     struct feed *next;
     char *key;
+    char *name;              /* the source alone: alerts are closed by this name */
     struct mr_str source, stream; /* slices of key */
     int64_t version;         /* that the next move expects: rises with each decision asked for */
     uint64_t covered;        /* everything up to it is landed, staged, or a repeat */
@@ -127,6 +128,8 @@ static struct feed *feed_new(struct lander *l, struct mr_str key)
     f->key = strndup(key.p, key.n);
     assert(f->key);
     stage_key(mr_str_c(f->key), &f->source, &f->stream);
+    f->name = strndup(f->source.p, f->source.n);
+    assert(f->name);
     f->flights_end = &f->flights;
     f->backoff = mr_backoff_of(200, 30000);
     char name[512];
@@ -150,6 +153,7 @@ static void feed_free(struct feed *f)
 {
     mr_idset_free(&f->ids);
     free(f->key);
+    free(f->name);
     free(f);
 }
 
@@ -427,7 +431,7 @@ static void plan_one(struct lander *l, struct item *it, enum mr_seen_answer land
     } else {
         it->fate = ITEM_CONFLICT;
         mr_cell_add(f->conflicts, 1);
-        mr_alert_open(l->hub->core->loop->alerts, MR_A_ID_CONFLICT, f->key, NULL, "event id %.*s came again with another body (queue sequence %" PRIu64 ")",
+        mr_alert_open(l->hub->core->loop->alerts, MR_A_ID_CONFLICT, f->name, NULL, "event id %.*s came again with another body (queue sequence %" PRIu64 ")",
                       (int)(it->id_n < 80 ? it->id_n : 80), l->bytes.p + it->id_at, it->seq);
     }
 }
@@ -479,7 +483,7 @@ static void slice_end(struct lander *l)
 {
     for (struct feed *f = l->feeds; f; f = f->next) {
         if (f->stage_failed) {
-            mr_alert_open(l->hub->core->loop->alerts, MR_A_ZONE_UNWRITABLE, f->key, NULL, "%s", f->stage_err.msg);
+            mr_alert_open(l->hub->core->loop->alerts, MR_A_ZONE_UNWRITABLE, f->name, NULL, "%s", f->stage_err.msg);
             f->stage_failed = false;
             feed_fail(f, &f->stage_err);
         }
