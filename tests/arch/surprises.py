@@ -10,7 +10,7 @@ import os
 import re
 import sys
 
-TEST = re.compile(r"`((?:e2e|campaign|unit|fuzz|doors|arch)/[\w./-]+?)(?::(\w+))?`")
+TEST = re.compile(r"`((?:e2e|surprises|campaign|unit|fuzz|doors|arch)/[\w./-]+?)(?::(\w+))?`")
 METRIC = re.compile(r"`(millrace_\w+)(?:\{[^`]*\})?`")
 WORD = re.compile(r"`([a-z]+_[a-z_]+)`")
 COLUMNS = 5
