@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "millrace/admin.h"
 
+#include "admin/page.h"
 #include "millrace/http.h"
 
-#include <assert.h>
 #include <stdlib.h>
 
 enum { PAGE_MAX = 16 << 20, BODY_MAX = 4096 };
@@ -18,7 +18,8 @@ struct mr_admin {
 
 static void answer(struct mr_http_request *req, int status, struct mr_str type, struct mr_str body)
 {
-    struct mr_http_answer a = {.status = status, .content_type = type, .body = body, .extra = MR_STR("Cache-Control: no-store\r\n")};
+    struct mr_http_answer a = {
+        .status = status, .content_type = type, .body = body, .extra = MR_STR("Cache-Control: no-store\r\n")};
     mr_http_answer(req, &a);
 }
 
@@ -51,10 +52,28 @@ static void status(struct mr_admin *a, struct mr_http_request *req)
     answer(req, 200, MR_STR("application/json"), mr_buf_str(&a->page));
 }
 
+/* The page shows what strangers sent: even if that ever became markup, it could load nothing and send nothing out. */
+static const char page_headers[] = "Cache-Control: no-store\r\n"
+                                   "Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; "
+                                   "script-src 'unsafe-inline'; connect-src 'self'; img-src data:; "
+                                   "base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n"
+                                   "X-Content-Type-Options: nosniff\r\n"
+                                   "Referrer-Policy: no-referrer\r\n";
+
+static void home(struct mr_admin *a, struct mr_http_request *req)
+{
+    (void)a; /* the page asks for /api/status itself */
+    struct mr_http_answer page = {.status = 200,
+                                  .content_type = MR_STR("text/html; charset=utf-8"),
+                                  .body = {(const char *)mr_admin_page, mr_admin_page_size},
+                                  .extra = MR_STR(page_headers)};
+    mr_http_answer(req, &page);
+}
+
 static const struct page {
     const char *path;
     void (*show)(struct mr_admin *a, struct mr_http_request *req);
-} pages[] = {{"/metrics", metrics}, {"/healthz", healthz}, {"/readyz", readyz}, {"/api/status", status}};
+} pages[] = {{"/", home}, {"/metrics", metrics}, {"/healthz", healthz}, {"/readyz", readyz}, {"/api/status", status}};
 
 static const struct page *page_of(struct mr_str path)
 {
@@ -64,7 +83,8 @@ static const struct page *page_of(struct mr_str path)
     return NULL;
 }
 
-static int on_head(void *arg, struct mr_http_request *req, const struct mr_http_head *head, size_t *body_limit, struct mr_http_answer *refusal)
+static int on_head(void *arg, struct mr_http_request *req, const struct mr_http_head *head, size_t *body_limit,
+                   struct mr_http_answer *refusal)
 {
     (void)arg;
     (void)req;
@@ -72,7 +92,7 @@ static int on_head(void *arg, struct mr_http_request *req, const struct mr_http_
     refusal->content_type = MR_STR("application/json");
     if (!page_of(head->path)) {
         refusal->status = 404;
-        refusal->body = MR_STR("{\"error\":\"no such page; there are /metrics, /healthz, /readyz, /api/status\"}\n");
+        refusal->body = MR_STR("{\"error\":\"no such page; there are /, /metrics, /healthz, /readyz, /api/status\"}\n");
         return -1;
     }
     if (!mr_str_eq(head->method, MR_STR("GET")) && !mr_str_eq(head->method, MR_STR("HEAD"))) {
@@ -99,8 +119,10 @@ enum mr_code mr_admin_listen(const struct mr_admin_options *options, struct mr_a
         return mr_err_set(err, MR_ENOMEM, "admin listener");
     a->o = *options;
     mr_buf_init(&a->page, PAGE_MAX);
-    struct mr_http_options http = {
-        .loop = options->loop, .listen = options->listen, .name = "admin", .handler = {.on_head = on_head, .on_request = on_request, .arg = a}};
+    struct mr_http_options http = {.loop = options->loop,
+                                   .listen = options->listen,
+                                   .name = "admin",
+                                   .handler = {.on_head = on_head, .on_request = on_request, .arg = a}};
     mr_http_limits_default(&http.limits);
     http.limits.connections = 64;
     if (mr_http_listen(&http, &a->server, err) != MR_OK) {
