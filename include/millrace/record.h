@@ -35,6 +35,7 @@ struct mr_record {
     size_t headers_count;          /* 0 with headers == NULL: the source has none */
     struct mr_str data;            /* p == NULL: null, written as "data": null, "tombstone": true */
     enum mr_payload payload;
+    bool compact;                  /* data is JSON, checked and without white space: mr_json_compact() has made it */
 };
 
 #endif

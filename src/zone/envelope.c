@@ -128,6 +128,11 @@ static void put_data(struct mr_buf *out, const struct mr_record *r)
         PUT(out, ",\"data\":null,\"tombstone\":true");
         return;
     }
+    if (r->compact) {
+        PUT(out, ",\"data\":");
+        mr_buf_put(out, r->data.p, r->data.n);
+        return;
+    }
     if (r->payload == MR_PAYLOAD_JSON && r->data.n > 0 && put_json(out, r->data))
         return;
     if (is_text(r->data)) {

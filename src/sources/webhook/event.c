@@ -109,7 +109,7 @@ enum mr_code mr_event_get(struct mr_str payload, struct mr_header *headers, stru
     return MR_OK;
 }
 
-bool mr_event_id(const struct mr_event *e, struct mr_buf *out)
+bool mr_event_id(const struct mr_event *e, struct mr_str json, struct mr_buf *out)
 {
     static const char header[] = "header:";
     if (e->dedup_id.n == 0)
@@ -122,9 +122,9 @@ bool mr_event_id(const struct mr_event *e, struct mr_buf *out)
             mr_buf_put(out, value.p, value.n);
         return out->n > at && !out->failed;
     }
-    if (mr_json_check(e->body, NULL) != MR_OK)
+    if (json.n == 0 || !mr_buf_reserve(out, json.n + 1)) /* room first: what is appended comes out of the buffer itself */
         return false;
-    struct mr_json_slice s = mr_json_at(e->body, e->dedup_id);
+    struct mr_json_slice s = mr_json_at(json, e->dedup_id);
     if (s.type == MR_JSON_STRING)
         mr_json_string(s, out);
     else if (s.type == MR_JSON_NUMBER || s.type == MR_JSON_BOOL)

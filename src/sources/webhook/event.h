@@ -34,7 +34,8 @@ struct mr_event {
 void mr_event_put(struct mr_buf *out, const struct mr_event *event, bool (*masked)(void *arg, struct mr_str name), void *arg);
 /* Borrows from `payload`; headers go to `headers` (MR_EVENT_HEADERS_MAX). MR_EMALFORMED: not our bytes. */
 MR_MUST enum mr_code mr_event_get(struct mr_str payload, struct mr_header *headers, struct mr_event *out, struct mr_err *err);
-/* The event's id for dedup: a JSON pointer into the body or a header. Appends it; false if there is none. */
-bool mr_event_id(const struct mr_event *event, struct mr_buf *out);
+/* The event's id for dedup: a JSON pointer into the body or a header. `json`: the body, if it has passed the scanner (compact will do); empty
+ * otherwise. Appends the id; false if there is none. `out` may be the buffer that `json` lies in. */
+bool mr_event_id(const struct mr_event *event, struct mr_str json, struct mr_buf *out);
 
 #endif

@@ -107,6 +107,7 @@ struct staged_event {            /* a queue record on its way to the zone */
     const char *queue_id;
     uint64_t seq;
     struct mr_str source, stream, payload;
+    struct mr_str json;          /* its body, compact; n == 0: not known to be JSON */
     struct mr_str id;            /* the event's own; n == 0: it gets the request's */
     struct mr_str run;           /* replay run, or empty */
 };

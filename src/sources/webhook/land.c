@@ -75,6 +75,7 @@ enum item_fate { ITEM_STAGE, ITEM_SKIP, ITEM_CONFLICT, ITEM_BAD };
 struct item {
     uint64_t seq;
     size_t key_at, key_n, payload_at, payload_n, id_at, id_n;
+    size_t json_at, json_n;  /* the body as it will land; n == 0: it is no JSON, or lands exact */
     bool has_id;
     struct mr_seen seen;
     int32_t first_day;
@@ -341,6 +342,11 @@ static void feed_close(struct feed *f)
 
 /* ---- the slice ------------------------------------------------------------------------------------------------------------ */
 
+static struct mr_str slice_str(const struct lander *l, size_t at, size_t n)
+{
+    return (struct mr_str){l->bytes.p + at, n};
+}
+
 static void read_one(struct lander *l, const struct mr_queue_record *r)
 {
     struct mr_header headers[MR_EVENT_HEADERS_MAX];
@@ -356,8 +362,14 @@ static void read_one(struct lander *l, const struct mr_queue_record *r)
         it->fate = ITEM_BAD;
         return;
     }
+    it->json_at = l->bytes.n;
+    if (e.payload == MR_PAYLOAD_JSON && e.body.n > 0 && mr_json_compact(e.body, &l->bytes, NULL) == MR_OK)
+        it->json_n = l->bytes.n - it->json_at;
+    if (!mr_buf_reserve(&l->bytes, it->json_n + 1)) /* the slice of json below must not move */
+        return;
     it->id_at = l->bytes.n;
-    it->has_id = mr_event_id(&e, &l->bytes);
+    bool exact = e.payload == MR_PAYLOAD_EXACT && e.dedup_id.n && mr_json_check(e.body, NULL) == MR_OK;
+    it->has_id = mr_event_id(&e, exact ? e.body : slice_str(l, it->json_at, it->json_n), &l->bytes);
     it->id_n = l->bytes.n - it->id_at;
     if (!it->has_id)
         return;
@@ -387,11 +399,8 @@ static void read_run(struct mr_job *job) /* Runs on: worker */
             break;
         read_one(l, &r);
     }
-}
-
-static struct mr_str slice_str(const struct lander *l, size_t at, size_t n)
-{
-    return (struct mr_str){l->bytes.p + at, n};
+    if (l->bytes.failed)
+        mr_err_set(&l->err, MR_ENOMEM, "no memory for a slice of the queue");
 }
 
 static enum mr_seen_answer seen_in_flight(const struct feed *f, const struct mr_seen *id)
@@ -443,6 +452,7 @@ static enum mr_code stage_item(struct lander *l, const struct item *it, struct m
                              .source = it->feed->source,
                              .stream = it->feed->stream,
                              .payload = slice_str(l, it->payload_at, it->payload_n),
+                             .json = slice_str(l, it->json_at, it->json_n),
                              .id = it->has_id ? slice_str(l, it->id_at, it->id_n) : (struct mr_str){0}};
     return stage_event(it->landing, &e, &l->line, err);
 }
@@ -571,6 +581,8 @@ static void read_done(struct mr_job *job, bool canceled)
         if (l->once && l->drain_err.code == MR_OK)
             l->drain_err = l->err;
         l->items_count = 0;
+        if (l->rewind_to == 0 || l->cursor + 1 < l->rewind_to)
+            l->rewind_to = l->cursor + 1; /* the reader may have gone on before it failed */
         l->read_again_ms = mr_loop_now_ms(l->hub->core->loop) + READ_AGAIN_MS;
         slice_end(l);
         return;

@@ -87,7 +87,10 @@ static bool is_repeat(struct replay *r, struct mr_str payload)
     struct mr_event e;
     struct mr_seen seen;
     mr_buf_clear(&r->id);
-    if (mr_event_get(payload, headers, &e, NULL) != MR_OK || !mr_event_id(&e, &r->id))
+    if (mr_event_get(payload, headers, &e, NULL) != MR_OK)
+        return false;
+    struct mr_str json = mr_json_check(e.body, NULL) == MR_OK ? e.body : (struct mr_str){0};
+    if (!mr_event_id(&e, json, &r->id))
         return false;
     mr_dedup_hash(mr_str_c(r->source), mr_buf_str(&r->id), e.body, 0, &seen);
     if (mr_idset_find(&r->ids, &seen) != MR_SEEN_NO)

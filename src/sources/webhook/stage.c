@@ -76,8 +76,9 @@ enum mr_code stage_event(struct mr_landing *landing, const struct staged_event *
         .replay = s->run,
         .headers = headers,
         .headers_count = e.headers_count,
-        .data = {e.body.p ? e.body.p : "", e.body.n},
+        .data = s->json.n ? s->json : (struct mr_str){e.body.p ? e.body.p : "", e.body.n},
         .payload = e.payload,
+        .compact = s->json.n > 0,
     };
     return mr_landing_add(landing, &record, err);
 }
