@@ -93,7 +93,7 @@ bool mr_verifier_needs_url(const struct mr_verifier *v);
 void mr_verify(struct mr_verifier *v, const struct mr_signed_request *req, int64_t now_us, struct mr_verified *out);
 /* Header lines ("Name: value\r\n"…) that make `req` acceptable now, by the first secret. Headers that the text names must be in req->head already. */
 MR_MUST enum mr_code mr_sign(struct mr_verifier *v, const struct mr_signed_request *req, int64_t now_us, struct mr_buf *headers, struct mr_err *err);
-/* Why did the signature not match? Tries what usually goes wrong: body re-encoded, white space at its end, secret in the wrong form. Appends a sentence or nothing. */
+/* Why did the signature not match? Tries what usually goes wrong with the body: re-encoded, white space or line end at its end. Appends a sentence or nothing. */
 void mr_verify_guess(struct mr_verifier *v, const struct mr_signed_request *req, struct mr_buf *out);
 
 #endif

@@ -160,6 +160,10 @@ static enum mr_code take_parts(struct mr_verifier *v, const struct mr_verify_opt
         return err->code;
     if (s->assign && !s->take)
         return mr_err_set(err, MR_ECONFIG, "`assign` needs `take`: the key of the elements that are signatures");
+    if (s->take && !s->assign)
+        return mr_err_set(err, MR_ECONFIG, "`take` needs `assign`: the character between an element's key and its value");
+    if (s->assign && s->assign == s->list)
+        return mr_err_set(err, MR_ECONFIG, "`separator` and `assign` must differ, both are \"%c\"", s->assign);
     return MR_OK;
 }
 
@@ -180,10 +184,10 @@ static enum mr_code check_pieces(struct mr_verifier *v, struct mr_err *err)
     const char *where = v->scheme.timestamp;
     if (strncmp(where, "header:", 7) == 0 && where[7])
         v->ts_header = mr_str_c(where + 7);
-    else if (strncmp(where, "element:", 8) == 0 && where[8] && v->scheme.assign)
+    else if (strncmp(where, "element:", 8) == 0 && where[8] && v->scheme.assign && v->scheme.list)
         v->ts_element = mr_str_c(where + 8);
     else
-        return mr_err_set(err, MR_ECONFIG, "timestamp must be `header:Name`, or `element:key` of a list with `assign`; not \"%s\"", where);
+        return mr_err_set(err, MR_ECONFIG, "timestamp must be `header:Name`, or `element:key` of a list with `separator` and `assign`; not \"%s\"", where);
     return MR_OK;
 }
 
@@ -352,16 +356,10 @@ static bool take_element(const struct mr_verifier *v, struct mr_str element, str
     return !mr_str_eq(key, mr_str_c(s->take)) || take_signature(s, value, j, out);
 }
 
-static bool read_signatures(const struct mr_verifier *v, const struct mr_http_head *head, struct judged *j, struct mr_verified *out)
+static bool take_list(const struct mr_verifier *v, struct mr_str value, struct judged *j, struct mr_verified *out)
 {
-    const struct mr_scheme *s = &v->scheme;
-    struct mr_str value;
-    if (!only_header(head, mr_str_c(s->header), &value, out))
-        return false;
-    if (!s->list)
-        return take_element(v, value, j, out);
     while (value.n) {
-        const char *end = memchr(value.p, s->list, value.n);
+        const char *end = memchr(value.p, v->scheme.list, value.n);
         struct mr_str element = trim((struct mr_str){value.p, end ? (size_t)(end - value.p) : value.n});
         if (element.n && !take_element(v, element, j, out))
             return false;
@@ -369,9 +367,36 @@ static bool read_signatures(const struct mr_verifier *v, const struct mr_http_he
             break;
         value = (struct mr_str){end + 1, value.n - (size_t)(end + 1 - value.p)};
     }
+    return true;
+}
+
+static bool read_signatures(const struct mr_verifier *v, const struct mr_http_head *head, struct judged *j, struct mr_verified *out)
+{
+    const struct mr_scheme *s = &v->scheme;
+    struct mr_str value;
+    if (!only_header(head, mr_str_c(s->header), &value, out))
+        return false;
+    if (!(s->list ? take_list(v, value, j, out) : take_element(v, value, j, out)))
+        return false;
     if (j->signatures_count == 0)
         refuse(out, MR_CAUSE_MISSING, "header %s holds no signature%s%s", s->header, s->take ? " under " : "", s->take ? s->take : "");
     return j->signatures_count > 0;
+}
+
+/* What stands behind the id in the signed text (a full stop, mostly) would let the border between id, timestamp and body be
+ * moved if the id could hold it, too. */
+static bool check_id(const struct mr_verifier *v, struct mr_str id, struct mr_verified *out)
+{
+    if (id.n == 0)
+        refuse(out, MR_CAUSE_FORMAT, "header %s is empty", v->scheme.id);
+    for (size_t i = 0; i + 1 < v->pieces_count && id.n; i++) {
+        struct mr_str behind = v->pieces[i + 1].text; /* a literal is never empty */
+        if (v->pieces[i].kind != PIECE_ID || v->pieces[i + 1].kind != PIECE_LITERAL || !memmem(id.p, id.n, behind.p, behind.n))
+            continue;
+        refuse(out, MR_CAUSE_FORMAT, "header %s holds \"%.*s\", which ends the id in what is signed", v->scheme.id, (int)behind.n, behind.p);
+        return false;
+    }
+    return id.n > 0;
 }
 
 static bool read_headers(const struct mr_verifier *v, const struct mr_http_head *head, struct judged *j, struct mr_verified *out)
@@ -388,12 +413,7 @@ static bool read_headers(const struct mr_verifier *v, const struct mr_http_head 
         return true;
     if (!only_header(head, mr_str_c(v->scheme.id), &j->id, out))
         return false;
-    /* A full stop inside the id would let the border between id, timestamp and body be moved. */
-    if (j->id.n == 0 || memchr(j->id.p, '.', j->id.n)) {
-        refuse(out, MR_CAUSE_FORMAT, "header %s is empty or has a full stop", v->scheme.id);
-        return false;
-    }
-    return true;
+    return check_id(v, j->id, out);
 }
 
 /* Strict: digits only, no sign, no blank, no wrap. */
