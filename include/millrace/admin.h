@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* admin.h - the admin listener: /metrics, /healthz, /readyz, /api/status. It shows a snapshot that app fills and knows nothing else. */
+/* admin.h - the admin listener: the status page at /, /metrics, /healthz, /readyz, /api/status. It shows a snapshot that app fills and knows nothing else. */
 #ifndef MILLRACE_ADMIN_H
 #define MILLRACE_ADMIN_H
 
