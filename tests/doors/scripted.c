@@ -87,7 +87,7 @@ static void on_position(void *arg, const struct mr_err *err, const struct mr_pos
     p->version = position->version;
     p->at = 0;
     if (position->value.n && !mr_json_i64(s, &p->at))
-        assert(!"a position that this door did not write");
+        assert(false && "a position that this door did not write");
     if (--d->asked > 0)
         return;
     if (!d->up && !d->stopping) {
