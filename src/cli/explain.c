@@ -19,6 +19,7 @@ static const char help[] = "usage: millrace explain -c FILE SOURCE REQUEST.json 
                            "Exit code 0 if all are accepted, 1 if not, 2 if REQUEST cannot be read. Repeats (dedup) are not looked at.\n";
 
 enum { REQUEST_MAX = 512 << 20, HEADERS_MAX = 1024 };
+static const long long AT_MAX = 253402300799; /* the last second of the year 9999: in microseconds it is far from wrapping */
 
 struct captured { /* one request, decoded */
     struct mr_captured request;
@@ -128,8 +129,9 @@ static int explain_all(const struct mr_config *config, size_t at, struct mr_str 
     if (mr_json_check(text, NULL) == MR_OK) { /* one request, however it is laid out */
         worst = explain_one(config, at, c, text, at_us);
         any = true;
+        text.n = 0;
     }
-    while (!any && text.n) {
+    while (text.n) {
         const char *end = memchr(text.p, '\n', text.n);
         struct mr_str line = {text.p, end ? (size_t)(end - text.p) : text.n};
         text = (struct mr_str){text.p + line.n + (end != NULL), text.n - line.n - (end != NULL)};
@@ -137,10 +139,13 @@ static int explain_all(const struct mr_config *config, size_t at, struct mr_str 
             continue;
         int code = explain_one(config, at, c, line, at_us);
         worst = code > worst ? code : worst;
+        any = true;
         if (code == 2)
             break;
-        if (!text.n)
-            any = true;
+    }
+    if (!any) { /* blank lines only: no request was accepted */
+        fprintf(stderr, "millrace explain: REQUEST is empty\n");
+        worst = 2;
     }
     mr_buf_free(&c->text);
     free(c);
@@ -157,8 +162,8 @@ int mr_cli_explain(int argc, char **argv)
         return exit_code;
     char *end = NULL;
     long long at_s = at_text ? strtoll(at_text, &end, 10) : 0;
-    if (args.words_count != 2 || (at_text && (*end || end == at_text))) {
-        fprintf(stderr, "millrace explain: give SOURCE and REQUEST.json%s\n\n%s", at_text ? "; --at is a number of seconds" : "", help);
+    if (args.words_count != 2 || (at_text && (*end || end == at_text || at_s < 0 || at_s > AT_MAX))) {
+        fprintf(stderr, "millrace explain: give SOURCE and REQUEST.json%s\n\n%s", at_text ? "; --at is a number of seconds since 1970" : "", help);
         return 2;
     }
     struct mr_config *config = cli_config(args.config);
