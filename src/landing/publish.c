@@ -145,6 +145,8 @@ static void batch_done(struct mr_job *job, bool canceled)
     }
     b->out = false;
     batch_forget(b);
+    if (!ls->closing) /* those that came while this batch was out; when closing they are the next start's */
+        publish_pump(ls);
     landings_maybe_closed(ls);
 }
 
