@@ -102,6 +102,21 @@ void app_next(struct app *a)
         uv_async_send(&a->poke);
 }
 
+static void go_to(struct app *a, const struct app_step *steps)
+{
+    a->steps = steps;
+    a->step = 0;
+    a->step_begun = a->step_done = false;
+}
+
+static void stop_during_start(struct app *a)
+{
+    mr_log_info(a->log, NULL, "draining", MR_S("why", a->stop_wanted));
+    a->phase = APP_DRAINING;
+    a->deadline_passed = true; /* nothing to drain */
+    go_to(a, stop_steps);
+}
+
 static void look(struct app *a)
 {
     while (a->steps && a->steps[a->step].name) {
@@ -119,6 +134,8 @@ static void look(struct app *a)
             return;
         a->step++;
         a->step_begun = false;
+        if (a->stop_wanted && a->phase == APP_STARTING)
+            stop_during_start(a);
     }
 }
 
@@ -131,13 +148,6 @@ static void step_finish(struct app *a)
 {
     a->step_done = true;
     app_next(a);
-}
-
-static void go_to(struct app *a, const struct app_step *steps)
-{
-    a->steps = steps;
-    a->step = 0;
-    a->step_begun = a->step_done = false;
 }
 
 void app_fail(struct app *a, int exit_code, const struct mr_err *err)
@@ -617,9 +627,8 @@ static const struct app_step stop_steps[13] = {
 
 /* ---- signals ---------------------------------------------------------------------------------------------------------------- */
 
-static void on_deadline(uv_timer_t *t)
+void app_out_of_time(struct app *a)
 {
-    struct app *a = MR_OF(t, struct app, deadline);
     a->deadline_passed = true;
     a->exit_code = a->exit_code > 1 ? a->exit_code : 1;
     mr_log_warn(a->log, NULL, "drain_out_of_time", MR_S("why", "shutdown_timeout passed, or a second signal"),
@@ -627,12 +636,15 @@ static void on_deadline(uv_timer_t *t)
     app_next(a);
 }
 
+static void on_deadline(uv_timer_t *t)
+{
+    app_out_of_time(MR_OF(t, struct app, deadline));
+}
+
 void app_stop(struct app *a, const char *why)
 {
-    if (a->phase == APP_STARTING) { /* let go of what there is; nothing was captured */
-        struct mr_err err = {.code = MR_ECANCELED};
-        snprintf(err.msg, sizeof err.msg, "%s during the start", why);
-        app_fail(a, 1, &err);
+    if (a->phase == APP_STARTING) { /* its step has calls out: let go of what there is when it is done; nothing was captured */
+        a->stop_wanted = why;
         return;
     }
     if (a->phase >= APP_DRAINING) {
@@ -682,9 +694,12 @@ static bool make(struct app *a, struct mr_err *err)
     struct mr_loop_options options = {.memory_limit = (size_t)c->limits.memory, .log = a->log};
     if (mr_loop_init(&a->loop, &options, err) != MR_OK)
         return false;
+    a->data_dir = strdup(c->data_dir);
+    a->environment = strdup(c->environment);
+    assert(a->data_dir && a->environment);
     a->core = (struct mr_core){.loop = &a->loop,
-                               .data_dir = c->data_dir,
-                               .environment = c->environment,
+                               .data_dir = a->data_dir,
+                               .environment = a->environment,
                                .disk_reserve = c->limits.disk_reserve,
                                .once = a->o.once};
     a->hubs = calloc(c->doors_count, sizeof *a->hubs);
@@ -740,6 +755,8 @@ int mr_app_run(const struct mr_app_options *options)
     mr_log_free(a->log);
     config_drop(a->config);
     free(a->hubs);
+    free(a->data_dir);
+    free(a->environment);
     int exit_code = a->exit_code;
     free(a);
     return exit_code;

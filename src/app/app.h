@@ -87,6 +87,9 @@ struct app {
     bool step_begun, step_done;
     int exit_code;
     bool failed, deadline_passed, ended;
+    const char *stop_wanted;    /* during the start: once the step at hand is done */
+    unsigned impatient;         /* --once: ticks in a row with an open alert that keeps it from landing */
+    char *data_dir, *environment; /* fixed: they outlive every config */
 
     uv_signal_t sigterm, sigint, sighup;
     uv_timer_t tick, deadline;
@@ -116,6 +119,7 @@ struct app {
 void app_next(struct app *a); /* something has changed: is the current step done? */
 void app_fail(struct app *a, int exit_code, const struct mr_err *err); /* a start step failed, or running cannot go on: stop */
 void app_stop(struct app *a, const char *why);
+void app_out_of_time(struct app *a); /* the drain has taken too long: stop without it, exit 1; nothing is lost */
 void app_hub_start(struct app *a, size_t door); /* opens and starts a door's hub, if it is not there yet */
 void app_hub_served(struct app *a, size_t door);
 size_t app_sources_of(const struct mr_config *config, size_t door);

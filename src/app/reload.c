@@ -33,10 +33,13 @@ static void take_sources(struct app *a, struct held_config *old)
 {
     struct mr_config *next = a->config->config;
     bool *kept = calloc(next->sources_count ? next->sources_count : 1, sizeof *kept);
-    assert(kept);
+    bool *paused = calloc(next->sources_count ? next->sources_count : 1, sizeof *paused);
+    assert(kept && paused);
     for (struct mr_source *s = a->sources, *after; s; s = after) {
         after = s->next;
         ptrdiff_t at = mr_config_find(next, s->name);
+        if (at >= 0)
+            paused[at] = s->paused; /* a changed source stays paused */
         if (at >= 0 && s->config == old && mr_config_source_same(old->config, s->config_index, next, (size_t)at))
             kept[at] = true;
         else if (at >= 0 && s->config != old && mr_config_source_same(s->config->config, s->config_index, next, (size_t)at))
@@ -45,9 +48,13 @@ static void take_sources(struct app *a, struct held_config *old)
             source_stop(s, true);
     }
     for (size_t i = 0; i < next->sources_count; i++)
-        if (!kept[i])
-            source_start(source_new(a, a->config, i));
+        if (!kept[i]) {
+            struct mr_source *s = source_new(a, a->config, i);
+            source_pause(s, paused[i]);
+            source_start(s);
+        }
     free(kept);
+    free(paused);
 }
 
 static void take(struct app *a)
@@ -61,11 +68,9 @@ static void take(struct app *a)
     app_landings_options(a, &options);
     mr_landings_reconfigure(a->landings, &options);
     mr_log_level(a->log, (enum mr_level)c->log.level);
-    a->core.data_dir = c->data_dir;
-    a->core.environment = c->environment;
     a->core.disk_reserve = c->limits.disk_reserve;
     for (size_t i = 0; i < c->doors_count; i++)
-        if (a->hubs[i].started)
+        if (a->hubs[i].hub) /* started or not: its options go with the old config */
             c->doors[i]->hub_reload(a->hubs[i].hub, c->hub_options[i], app_sources_of(c, i));
         else
             app_hub_start(a, i);

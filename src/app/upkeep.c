@@ -12,8 +12,10 @@ enum {
     RENEW_TICKS = 20,       /* 10 s */
     DISK_TICKS = 10,        /* 5 s */
     KEEP_TICKS = 7200,      /* an hour */
+    ONCE_TICKS = 20,        /* 10 s */
     CLOCK_STEP_US = 5000000,
-    CLOCK_ALERT_MS = 600000
+    CLOCK_ALERT_MS = 600000,
+    SEEN_DAYS = 8
 };
 
 static void on_paused(void *arg, const struct mr_err *err, const struct mr_str *sources, size_t count)
@@ -65,7 +67,8 @@ static void keep(struct app *a)
 {
     const struct mr_config *c = a->config->config;
     int64_t now_us = mr_wall_us();
-    struct mr_keep keep = {.before_us = now_us - c->state.keep_ms * 1000, .seen_before_day = mr_day_of(now_us), .seen_max_ids = 0};
+    /* At least the default window: a source that left the config by mistake finds its ids again. */
+    struct mr_keep keep = {.before_us = now_us - c->state.keep_ms * 1000, .seen_before_day = mr_day_of(now_us) - SEEN_DAYS, .seen_max_ids = 0};
     for (const struct mr_source *s = a->sources; s; s = s->next)
         if (s->door->keeps && s->opened) {
             int64_t window_ms = 0;
@@ -126,12 +129,29 @@ static void clock_look(struct app *a)
     a->clock_offset_us = offset_us;
 }
 
+static void count_blocking(void *arg, const struct mr_alert *alert)
+{
+    *(bool *)arg |= alert->id == MR_A_ZONE_UNWRITABLE || alert->id == MR_A_STATE_FAILED;
+}
+
+/* --once has a retry budget: a zone or store that stays away ends it with exit 1; what was captured waits in the queue. */
+static void patience(struct app *a)
+{
+    bool blocked = false;
+    mr_alerts_each(a->loop.alerts, count_blocking, &blocked);
+    a->impatient = blocked ? a->impatient + 1 : 0;
+    if (a->impatient == ONCE_TICKS)
+        app_out_of_time(a);
+}
+
 static void on_tick(uv_timer_t *t)
 {
     struct app *a = MR_OF(t, struct app, tick);
     a->ticks++;
     clock_look(a);
     app_next(a);
+    if (a->o.once && a->phase == APP_DRAINING)
+        patience(a);
     if (a->phase != APP_RUNNING)
         return;
     for (struct mr_source *s = a->sources, *next; s; s = next) {

@@ -85,10 +85,18 @@ bool mr_webhook_hub_wanted(const char *data_dir)
     return found;
 }
 
+int64_t hub_body_most(const struct mr_core *core)
+{
+    return (int64_t)(mr_budget_limit(core->loop->budget) / 8);
+}
+
 enum mr_code mr_webhook_hub_open(void *hub, const struct mr_core *core, const void *hub_options, size_t sources, struct mr_err *err)
 {
     struct hub *h = hub;
-    (void)err;
+    const struct hub_options *o = hub_options;
+    if (sources && o->http.body_limit > hub_body_most(core))
+        return mr_err_set(err, MR_ECONFIG, "http.body_limit (%lld bytes) is more than an eighth of limits.memory (%zu bytes): raise the one or lower the other",
+                          (long long)o->http.body_limit, mr_budget_limit(core->loop->budget));
     h->core = core;
     h->o = hub_options;
     h->sources = sources;
@@ -103,7 +111,8 @@ static void started(struct hub *h, const struct mr_err *err)
 {
     void (*cb)(void *, const struct mr_err *) = h->cb;
     h->cb = NULL;
-    cb(h->cb_arg, err);
+    if (cb) /* else the hub is being stopped: nobody waits any more */
+        cb(h->cb_arg, err);
 }
 
 static void on_horizon(void *arg, uint64_t horizon)
@@ -302,6 +311,7 @@ static void on_server_closed(void *arg)
 void mr_webhook_hub_stop(void *hub, void (*cb)(void *arg), void *arg)
 {
     struct hub *h = hub;
+    h->cb = NULL;
     h->stop_cb = cb;
     h->stop_arg = arg;
     if (h->server)

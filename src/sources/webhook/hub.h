@@ -76,6 +76,8 @@ struct hub {
 
 /* hub.c */
 bool mr_webhook_hub_wanted(const char *data_dir);
+/* A body is held in a handful of places at once (connection, decoded, group, slice, line): how large may it be under this budget? */
+int64_t hub_body_most(const struct mr_core *core);
 enum mr_code mr_webhook_hub_open(void *hub, const struct mr_core *core, const void *hub_options, size_t sources, struct mr_err *err);
 void mr_webhook_hub_start(void *hub, void (*cb)(void *arg, const struct mr_err *err), void *arg);
 enum mr_code mr_webhook_hub_serve(void *hub, struct mr_err *err);
@@ -130,6 +132,7 @@ void lander_horizon(struct lander *l, uint64_t horizon);
 /* Lands everything up to the horizon of now, closes all landings, then cb (MR_OK, or the first failure if `once`). */
 void lander_drain(struct lander *l, bool once, void (*cb)(void *arg, const struct mr_err *err), void *arg);
 void lander_stop(struct lander *l, void (*cb)(void *arg), void *arg); /* then freed */
+int64_t lander_behind_ms(const struct lander *l); /* age of what is being landed; 0: caught up */
 void lander_status(const struct lander *l, struct mr_buf *json);
 
 #endif

@@ -16,6 +16,7 @@
 #include "dedup.h"
 #include "hub.h"
 #include "quarantine.h"
+#include "skipped.h"
 
 #include "millrace/backoff.h"
 #include "millrace/json.h"
@@ -29,6 +30,7 @@
 enum {
     SLICE_BYTES = 1 << 20,   /* of records: large enough that hand-overs cost little, small against the memory budget */
     SLICE_RECORDS = 4096,
+    BYTES_KEPT = 8 << 20,
     LINGER_MS = 40,          /* a landing lives for a second or more, so waiting for a fuller slice costs nothing */
     LINGER_RECORDS = 1024,   /* as many waiting: start at once */
     IDS_MAX = 65536,         /* of one landing: bounds its memory and the length of its decision */
@@ -41,6 +43,8 @@ struct flight { /* a landing that was closed */
     struct flight *next;
     uint64_t first, last;    /* sequences that it answers for */
     struct mr_idset ids;     /* until decided */
+    char landing[64];        /* its id, if it decided a list of skipped sequences; else empty */
+    uint64_t forgets;        /* deletions of such lists that its decision carries */
     bool decided;
 };
 
@@ -53,9 +57,10 @@ struct feed {
     int64_t version;         /* that the next move expects: rises with each decision asked for */
     uint64_t covered;        /* everything up to it is landed, staged, or a repeat */
     uint64_t open_first;     /* first sequence of the open landing */
-    uint64_t moved;          /* covered when the last decision was asked for */
+    uint64_t published;      /* the newest sequence of a published landing */
     struct mr_landing *open;
     struct mr_idset ids;     /* of the open landing */
+    struct skipped skipped;  /* and what it passed over */
     struct flight *flights, **flights_end;
     unsigned flights_count;
     bool close_wanted;
@@ -91,6 +96,7 @@ struct lander {
     uint64_t horizon, cursor, rewind_to; /* cursor: last sequence read */
     uint64_t read_to;        /* the horizon when the slice at hand began */
     uint64_t read_again_ms;  /* not before */
+    int64_t arrived_us;      /* of the newest event read with an id: how far behind is dedup? */
     uv_timer_t timer;        /* linger and retries */
     bool running, stopping, timer_closed, lingered;
     /* the slice; the worker's while it is out */
@@ -132,6 +138,7 @@ static struct feed *feed_new(struct lander *l, struct mr_str key)
     f->name = strndup(f->source.p, f->source.n);
     assert(f->name);
     f->flights_end = &f->flights;
+    skipped_init(&f->skipped);
     f->backoff = mr_backoff_of(200, 30000);
     char name[512];
     snprintf(name, sizeof name, "%.*s", (int)f->source.n, f->source.p);
@@ -153,6 +160,7 @@ static struct feed *feed_of(struct lander *l, struct mr_str key)
 static void feed_free(struct feed *f)
 {
     mr_idset_free(&f->ids);
+    skipped_free(&f->skipped);
     free(f->key);
     free(f->name);
     free(f);
@@ -168,7 +176,7 @@ static uint64_t sequence_of(struct mr_str value)
 static void feed_at(struct feed *f, int64_t version, struct mr_str value)
 {
     f->version = version;
-    f->covered = f->moved = sequence_of(value);
+    f->covered = sequence_of(value);
 }
 
 /* ---- closing and deciding ---------------------------------------------------------------------------------------------- */
@@ -199,10 +207,21 @@ static void feeds_go_on(struct lander *l)
             continue;
         f->known = f->failing = false;
         f->version = f->known_version;
-        f->covered = f->known_covered;
+        /* A position ahead of the queue (set by a person) must not swallow what is still to come. */
+        f->covered = f->known_covered < l->horizon ? f->known_covered : l->horizon;
         if (f->covered < l->cursor && (l->rewind_to == 0 || f->covered + 1 < l->rewind_to))
             l->rewind_to = f->covered + 1;
     }
+}
+
+static bool may_recover(const struct feed *f)
+{
+    if (!f->failing || f->reading || f->known || f->open)
+        return false;
+    for (const struct flight *x = f->flights; x; x = x->next)
+        if (!x->decided)
+            return false;
+    return true;
 }
 
 /* A failing feed reads its position once nothing of it is open or undecided any more, and not before its back-off. */
@@ -210,11 +229,8 @@ static void feed_recover(struct feed *f)
 {
     struct lander *l = f->lander;
     struct mr_loop *loop = l->hub->core->loop;
-    if (!f->failing || f->reading || f->known || f->open || l->stopping)
+    if (!may_recover(f) || l->stopping)
         return;
-    for (struct flight *x = f->flights; x; x = x->next)
-        if (!x->decided)
-            return;
     if (mr_loop_now_ms(loop) < f->retry_at_ms)
         return;
     f->reading = true;
@@ -236,7 +252,9 @@ static void feed_fail(struct feed *f, const struct mr_err *err)
     if (!f->failing)
         mr_log_warn(loop->log, f->key, "landing_again", MR_S("why", err->msg[0] ? err->msg : mr_code_text(err->code)));
     f->failing = true;
-    f->retry_at_ms = mr_loop_now_ms(loop) + (retry ? (uint64_t)mr_backoff_next(&f->backoff, mr_random_u64()) : 0);
+    uint64_t at_ms = mr_loop_now_ms(loop) + (retry ? (uint64_t)mr_backoff_next(&f->backoff, mr_random_u64()) : 0);
+    if (at_ms > f->retry_at_ms)
+        f->retry_at_ms = at_ms; /* later landings fail as fenced because of the first: its back-off counts */
     if (retry && l->once && l->drain_err.code == MR_OK)
         l->drain_err = *err;
     if (f->open && !l->running)
@@ -267,6 +285,7 @@ static void on_decided(void *arg, const struct mr_verdict *verdict)
     if (verdict->code == MR_OK) {
         x->decided = true;
         mr_idset_free(&x->ids);
+        skipped_decided(&f->skipped, x->forgets);
         mr_backoff_reset(&f->backoff);
     } else {
         struct mr_err err = *verdict->err;
@@ -275,6 +294,16 @@ static void on_decided(void *arg, const struct mr_verdict *verdict)
     }
     feed_recover(f);
     pump(l);
+}
+
+/* Landings may be published out of order, when one has to be tried again: what is not published keeps its segments. */
+static void free_published(struct feed *f)
+{
+    uint64_t upto = f->published;
+    for (const struct flight *x = f->flights; x; x = x->next)
+        upto = x->first <= upto ? x->first - 1 : upto;
+    if (upto)
+        mr_queue_published(f->lander->hub->queue, mr_str_c(f->key), upto);
 }
 
 static void on_published(void *arg, enum mr_published how)
@@ -286,11 +315,14 @@ static void on_published(void *arg, enum mr_published how)
         return;
     }
     struct lander *l = f->lander;
+    if (how == MR_PUBLISHED && x->landing[0])
+        skipped_published(&f->skipped, x->landing);
     if (how == MR_PUBLISHED)
-        mr_queue_published(l->hub->queue, mr_str_c(f->key), x->last);
+        f->published = x->last > f->published ? x->last : f->published;
     else
         mr_queue_pin(l->hub->queue, x->first);
     flight_gone(x);
+    free_published(f);
     pump(l);
 }
 
@@ -308,6 +340,7 @@ static void feed_begin(struct feed *f, uint64_t first)
     struct mr_landing_owner owner = {.on_roll = on_roll, .arg = f};
     f->open = mr_landing_begin(f->lander->hub->core->landings, f->source, (struct mr_str){0}, MR_LANDING_ROLLING, &owner);
     f->open_first = first;
+    skipped_clear(&f->skipped);
     f->close_wanted = false;
 }
 
@@ -332,12 +365,16 @@ static void feed_close(struct feed *f)
     f->flights_end = &x->next;
     f->flights_count++;
     f->version++;
-    f->moved = f->covered;
     f->close_wanted = false;
     struct mr_landing *landing = f->open;
     f->open = NULL;
     struct mr_landing_end end = {.on_decided = on_decided, .on_published = on_published, .arg = x};
-    mr_landing_decide(landing, &move, 1, NULL, 0, x->ids.ids, x->ids.count, &end);
+    const struct mr_row *rows;
+    bool lists = f->skipped.count && mr_landing_records(landing) > 0;
+    size_t rows_count = skipped_rows(&f->skipped, f->source, f->stream, mr_str_c(mr_landing_id(landing)), lists, &rows, &x->forgets);
+    if (lists)
+        snprintf(x->landing, sizeof x->landing, "%s", mr_landing_id(landing));
+    mr_landing_decide(landing, &move, 1, rows, rows_count, x->ids.ids, x->ids.count, &end);
 }
 
 /* ---- the slice ------------------------------------------------------------------------------------------------------------ */
@@ -377,12 +414,17 @@ static void read_one(struct lander *l, const struct mr_queue_record *r)
     stage_key(r->source, &source, &stream);
     struct mr_str id = {l->bytes.p + it->id_at, it->id_n};
     mr_dedup_hash(source, id, e.body, mr_day_of(e.arrived_us), &it->seen);
-    it->first_day = mr_day_of(e.arrived_us - e.dedup_window_ms * 1000);
+    /* The decision looks at the neighbouring days whatever the window, so the look-up must too: what it does not see is staged, lost, and staged again. */
+    int32_t from = mr_day_of(e.arrived_us - e.dedup_window_ms * 1000);
+    it->first_day = from < it->seen.day - 1 ? from : it->seen.day - 1;
+    l->arrived_us = e.arrived_us;
 }
 
 static void read_run(struct mr_job *job) /* Runs on: worker */
 {
     struct lander *l = MR_OF(job, struct lander, job);
+    if (l->bytes.cap > BYTES_KEPT)
+        mr_buf_free(&l->bytes); /* a giant's memory is not kept */
     mr_buf_clear(&l->bytes);
     l->items_count = 0;
     l->at_end = false;
@@ -425,6 +467,7 @@ static void plan_one(struct lander *l, struct item *it, enum mr_seen_answer land
     it->landing = f->open;
     if (bad == ITEM_BAD) {
         it->fate = ITEM_BAD;
+        skipped_add(&f->skipped, it->seq);
         return;
     }
     if (!it->has_id) {
@@ -435,7 +478,10 @@ static void plan_one(struct lander *l, struct item *it, enum mr_seen_answer land
     if (seen == MR_SEEN_NO) {
         mr_idset_add(&f->ids, &it->seen);
         it->fate = ITEM_STAGE;
-    } else if (seen == MR_SEEN_SAME) {
+        return;
+    }
+    skipped_add(&f->skipped, it->seq);
+    if (seen == MR_SEEN_SAME) {
         mr_cell_add(f->duplicates, 1);
     } else {
         it->fate = ITEM_CONFLICT;
@@ -502,7 +548,7 @@ static void slice_end(struct lander *l)
         } else if (f->open) {
             mr_landing_slice_done(f->open);
             /* Only repeats so far: their move is decided without a file, or their segment would never be freed. */
-            if (mr_landing_records(f->open) == 0 || f->ids.count >= IDS_MAX)
+            if (mr_landing_records(f->open) == 0 || f->ids.count >= IDS_MAX || f->skipped.count >= MR_SKIPPED_MOST)
                 f->close_wanted = true;
         }
     }
@@ -639,7 +685,7 @@ static uint64_t retry_wait(const struct lander *l)
 {
     uint64_t wait = UINT64_MAX, now_ms = mr_loop_now_ms(l->hub->core->loop);
     for (const struct feed *f = l->feeds; f; f = f->next)
-        if (f->failing && !f->reading && !f->open)
+        if (may_recover(f))
             wait = f->retry_at_ms <= now_ms ? 1 : f->retry_at_ms - now_ms < wait ? f->retry_at_ms - now_ms : wait;
     return wait;
 }
@@ -701,7 +747,7 @@ static void pump(struct lander *l)
         if (behind && wait > pause_ms)
             wait = pause_ms;
     }
-    if (wait != UINT64_MAX && !uv_is_active((uv_handle_t *)&l->timer))
+    if (wait != UINT64_MAX && (!uv_is_active((uv_handle_t *)&l->timer) || uv_timer_get_due_in(&l->timer) > wait))
         uv_timer_start(&l->timer, on_timer, wait, 0);
 }
 
@@ -815,6 +861,11 @@ void lander_stop(struct lander *l, void (*cb)(void *arg), void *arg)
     l->stop_arg = arg;
     uv_timer_stop(&l->timer);
     pump(l);
+}
+
+int64_t lander_behind_ms(const struct lander *l)
+{
+    return l->horizon > l->cursor && l->arrived_us ? (mr_wall_us() - l->arrived_us) / 1000 : 0;
 }
 
 void lander_status(const struct lander *l, struct mr_buf *json)

@@ -14,7 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { BURST_MS = 60000, BURST_COUNT = 100, LOG_EVERY_MS = 1000 };
+enum { BURST_MS = 60000, BURST_COUNT = 100, LOG_EVERY_MS = 1000, DECODED_KEPT = 1 << 20 };
 
 struct pending { /* in the request's room, while its group is being made durable */
     struct mr_queue_wait wait;
@@ -322,6 +322,8 @@ static void on_request(void *arg, struct mr_http_request *req, const struct mr_h
         mr_cell_add(w->secrets[verified.secret], 1);
     put_event(w, head, &verified, body, now_us);
     append(w, req, body);
+    if (h->decoded.cap > DECODED_KEPT)
+        mr_buf_free(&h->decoded); /* a giant's memory is not kept */
 }
 
 static void on_refused(void *arg, const char *cause, struct mr_str remote)

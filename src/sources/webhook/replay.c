@@ -5,8 +5,8 @@
  *               decide with that part, publish
  * ways to fail  the queue is another one, or no longer has the records: MR_ENOENT says so; a record that cannot be staged
  * on close      a replay is waited for by whoever asked */
-#include "dedup.h"
 #include "hub.h"
+#include "skipped.h"
 
 #include "millrace/json.h"
 #include "millrace/worker.h"
@@ -19,13 +19,16 @@
 struct replay {
     struct hub *hub;
     struct mr_job job;
-    char *source, *stream, *run, part[160];
+    char *source, *stream, *run, *lost, part[160]; /* lost: the landing's id */
     uint64_t after, upto;     /* sequences (after, upto] */
     int64_t version, records;
     struct mr_queue_reader *reader;
     struct mr_landing *landing;
     struct mr_buf line, id;
-    struct mr_idset ids;      /* a repeat inside the landing was not landed then, nor is it now */
+    struct mr_buf skipped;    /* JSON: the sequences that the landing passed over */
+    struct mr_json_iter skip; /* into it; both rise */
+    int64_t next_skip;
+    int64_t rows;             /* that the landing had */
     struct mr_err err;
     void (*cb)(void *arg, const struct mr_err *err, int64_t records);
     void *arg;
@@ -36,7 +39,8 @@ static void ended(struct replay *r)
     mr_queue_reader_free(r->reader);
     mr_buf_free(&r->line);
     mr_buf_free(&r->id);
-    mr_idset_free(&r->ids);
+    mr_buf_free(&r->skipped);
+    free(r->lost);
     free(r->source);
     free(r->stream);
     free(r->run);
@@ -74,29 +78,42 @@ void replay_pin(struct hub *h, const struct mr_landing_row *landings, size_t cou
     for (size_t i = 0; i < count; i++) {
         struct mr_str stream;
         int64_t after, upto;
-        if (bounds_of(h->queue_id, &landings[i], &stream, &after, &upto) && after < lowest)
-            lowest = after;
+        if (!bounds_of(h->queue_id, &landings[i], &stream, &after, &upto))
+            continue;
+        lowest = after < lowest ? after : lowest;
+        /* Found at start-up, before alerts are kept, or in an earlier process: told until it is replayed. */
+        char source[256];
+        snprintf(source, sizeof source, "%.*s", (int)landings[i].source.n, landings[i].source.p);
+        mr_alert_open(h->core->loop->alerts, MR_A_LANDING_LOST, source, NULL,
+                      "landing %.*s was decided and its staged file is gone; millrace replay --landing %.*s reads it again", (int)landings[i].landing.n,
+                      landings[i].landing.p, (int)landings[i].landing.n, landings[i].landing.p);
     }
     if (lowest != INT64_MAX)
         mr_queue_pin(h->queue, (uint64_t)lowest + 1);
 }
 
-static bool is_repeat(struct replay *r, struct mr_str payload)
+/* Was this sequence passed over by the landing? Asked in rising order. */
+static bool was_skipped(struct replay *r, uint64_t seq)
+{
+    struct mr_str key;
+    struct mr_json_slice item;
+    while (r->next_skip >= 0 && (uint64_t)r->next_skip < seq)
+        if (!mr_json_next(&r->skip, &key, &item) || !mr_json_i64(item, &r->next_skip))
+            r->next_skip = -1; /* no more */
+    return r->next_skip >= 0 && (uint64_t)r->next_skip == seq;
+}
+
+/* The event's own id, for the envelope. */
+static void find_id(struct replay *r, struct mr_str payload)
 {
     struct mr_header headers[MR_EVENT_HEADERS_MAX];
     struct mr_event e;
-    struct mr_seen seen;
     mr_buf_clear(&r->id);
     if (mr_event_get(payload, headers, &e, NULL) != MR_OK)
-        return false;
+        return;
     struct mr_str json = mr_json_check(e.body, NULL) == MR_OK ? e.body : (struct mr_str){0};
     if (!mr_event_id(&e, json, &r->id))
-        return false;
-    mr_dedup_hash(mr_str_c(r->source), mr_buf_str(&r->id), e.body, 0, &seen);
-    if (mr_idset_find(&r->ids, &seen) != MR_SEEN_NO)
-        return true;
-    mr_idset_add(&r->ids, &seen);
-    return false;
+        mr_buf_clear(&r->id);
 }
 
 static enum mr_code stage_all(struct replay *r)
@@ -106,8 +123,9 @@ static enum mr_code stage_all(struct replay *r)
     while ((code = mr_queue_next(r->reader, &record, &r->err)) == MR_OK && record.seq <= r->upto) {
         struct mr_str source, stream;
         stage_key(record.source, &source, &stream);
-        if (!mr_str_eq(source, mr_str_c(r->source)) || !mr_str_eq(stream, mr_str_c(r->stream)) || is_repeat(r, record.payload))
+        if (!mr_str_eq(source, mr_str_c(r->source)) || !mr_str_eq(stream, mr_str_c(r->stream)) || was_skipped(r, record.seq))
             continue;
+        find_id(r, record.payload);
         struct staged_event e = {.queue_id = r->hub->queue_id,
                                  .seq = record.seq,
                                  .source = source,
@@ -119,7 +137,11 @@ static enum mr_code stage_all(struct replay *r)
             return r->err.code;
         r->records++;
     }
-    return code == MR_EEND ? MR_OK : code;
+    if (code != MR_OK && code != MR_EEND)
+        return code;
+    if (r->records != r->rows)
+        return mr_err_set(&r->err, MR_ENOENT, "the landing had %" PRId64 " records, the queue still has %" PRId64 " of them; nothing was landed", r->rows, r->records);
+    return MR_OK;
 }
 
 static void stage_run(struct mr_job *job) /* Runs on: worker */
@@ -171,9 +193,7 @@ static void stage_done(struct mr_job *job, bool canceled)
 static void on_position(void *arg, const struct mr_err *err, const struct mr_position *position)
 {
     struct replay *r = arg;
-    struct mr_queue_facts facts;
     int64_t landed = 0;
-    mr_queue_facts(r->hub->queue, &facts);
     r->err = *err;
     if (err->code == MR_OK) {
         struct mr_json_slice value = {.type = MR_JSON_NUMBER, .raw = position->value};
@@ -182,8 +202,6 @@ static void on_position(void *arg, const struct mr_err *err, const struct mr_pos
             ended(r); /* an earlier replay has landed it all */
             return;
         }
-        if (facts.first > r->after + 1)
-            mr_err_set(&r->err, MR_ENOENT, "the queue has records from %" PRIu64 " on; the landing began at %" PRIu64, facts.first, r->after + 1);
     }
     if (r->err.code != MR_OK) {
         ended(r);
@@ -195,9 +213,25 @@ static void on_position(void *arg, const struct mr_err *err, const struct mr_pos
         return;
     }
     const struct mr_landing_owner owner = {0};
+    mr_json_iter(&r->skip, (struct mr_json_slice){.type = MR_JSON_ARRAY, .raw = mr_buf_str(&r->skipped)});
+    r->next_skip = 0;
     r->landing = mr_landing_begin(r->hub->core->landings, mr_str_c(r->source), mr_str_c(r->run), MR_LANDING_ROLLING, &owner);
     r->job = (struct mr_job){.run = stage_run, .done = stage_done};
     mr_worker_submit(r->hub->core->loop->workers, MR_LANE_COMPRESS, &r->job);
+}
+
+static void on_skipped(void *arg, const struct mr_err *err, const struct mr_kept_row *rows, size_t count)
+{
+    struct replay *r = arg;
+    if (err->code != MR_OK) {
+        r->err = *err;
+        ended(r);
+        return;
+    }
+    for (size_t i = 0; i < count; i++)
+        if (mr_str_eq(rows[i].key, mr_str_c(r->lost)))
+            mr_buf_put(&r->skipped, rows[i].value.p, rows[i].value.n);
+    mr_store_position(r->hub->core->store, mr_str_c(r->source), mr_str_c(r->stream), mr_str_c(r->part), on_position, r);
 }
 
 void webhook_replay(void *hub, const struct mr_landing_row *landing, struct mr_str run, void (*cb)(void *arg, const struct mr_err *err, int64_t records), void *arg)
@@ -225,5 +259,11 @@ void webhook_replay(void *hub, const struct mr_landing_row *landing, struct mr_s
     mr_buf_init(&r->id, 1 << 24);
     r->cb = cb;
     r->arg = arg;
-    mr_store_position(h->core->store, mr_str_c(r->source), stream, mr_str_c(r->part), on_position, r);
+    r->lost = strndup(landing->landing.p, landing->landing.n);
+    assert(r->lost);
+    mr_buf_init(&r->skipped, 1 << 24);
+    for (size_t i = 0; i < landing->files_count; i++)
+        r->rows += landing->files[i].rows;
+    struct mr_str before = {r->lost, strlen(r->lost) - 1}; /* rows come after a key: the landing's id less its last byte is just before it */
+    mr_store_rows(h->core->store, mr_str_c(r->source), stream, MR_STR(MR_SKIPPED_KIND), before, SIZE_MAX >> 1, on_skipped, r);
 }

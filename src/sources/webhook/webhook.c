@@ -53,6 +53,12 @@ static void validate(const char *name, const void *options, struct mr_where wher
         mr_config_error(errors, mr_config_where(errors, where, "path"), "source %s: path must begin with /, not \"%s\"", name, o->path);
     if (o->path && strpbrk(o->path, "?# "))
         mr_config_error(errors, mr_config_where(errors, where, "path"), "source %s: path \"%s\" may hold no `?`, `#` or blank", name, o->path);
+    size_t escaped = sizeof "stream=" - 1;
+    for (const char *p = o->stream ? o->stream : ""; *p; p++)
+        escaped += (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || (*p >= '0' && *p <= '9') || strchr("._-", *p) ? 1 : 3;
+    if (escaped > 255)
+        mr_config_error(errors, mr_config_where(errors, where, "stream"),
+                        "source %s: stream is too long: its folder's name would have %zu bytes, file systems take 255", name, escaped);
     if (o->ack.status == 203)
         mr_config_error(errors, mr_config_where(errors, where, "ack.status"), "source %s: ack.status must be 200, 201, 202 or 204", name);
     if (o->dedup_given && o->dedup.id && o->dedup.id[0] != '/' && (strncmp(o->dedup.id, "header:", 7) != 0 || !o->dedup.id[7]))
@@ -122,6 +128,8 @@ static enum mr_code open_(void *self, struct mr_source *src, const void *options
     w->stream = w->o->stream && *w->o->stream ? w->o->stream : w->name;
     if (!make_texts(w))
         return mr_err_set(err, MR_ENOMEM, "source %s", w->name);
+    if (w->o->body_limit > hub_body_most(w->hub->core))
+        return mr_err_set(err, MR_ECONFIG, "source %s: body_limit is more than an eighth of limits.memory", w->name);
     make_cells(w);
     return mr_verifier_new(&w->o->verify, &w->verifier, err);
 }
@@ -203,7 +211,8 @@ static void keeps(const void *self, int64_t *window_ms, uint64_t *ids)
     const struct webhook *w = self;
     if (!w->o->dedup_given)
         return;
-    *window_ms = w->o->dedup.window_ms;
+    int64_t behind_ms = w->hub->lander ? lander_behind_ms(w->hub->lander) : 0;
+    *window_ms = w->o->dedup.window_ms + (behind_ms > 0 ? behind_ms : 0);
     *ids = (uint64_t)w->o->dedup.max_ids;
 }
 
