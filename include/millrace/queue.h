@@ -65,7 +65,7 @@ void mr_queue_reader_free(struct mr_queue_reader *r);
 
 /* Everything of `source` up to and including seq is published: its segments may go. Runs on: loop. */
 void mr_queue_published(struct mr_queue *q, struct mr_str source, uint64_t seq);
-/* A lost landing: records from seq on are kept, whatever is published, until unpinned (seq 0). Kept in memory only: the store's lost landings say it again at start. */
+/* A lost landing: records from seq on are kept, whatever is published, until unpinned (seq 0); of several the lowest counts. Kept in memory only: the store's lost landings say it again at start. */
 void mr_queue_pin(struct mr_queue *q, uint64_t seq);
 /* The sources with records in the queue, each with its last sequence: for whoever must know the gone ones at start. Borrowed in cb. */
 void mr_queue_sources(const struct mr_queue *q, void (*each)(void *arg, struct mr_str source, uint64_t last_seq), void *arg);

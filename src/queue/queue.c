@@ -479,7 +479,8 @@ void mr_queue_published(struct mr_queue *q, struct mr_str source, uint64_t seq)
 
 void mr_queue_pin(struct mr_queue *q, uint64_t seq)
 {
-    q->tend.pinned = seq;
+    if (seq == 0 || q->tend.pinned == 0 || seq < q->tend.pinned)
+        q->tend.pinned = seq;
     uv_mutex_lock(&q->lock);
     q->free_wanted = true;
     uv_mutex_unlock(&q->lock);

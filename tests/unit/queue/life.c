@@ -202,6 +202,10 @@ static void segments_go_when_every_source_has_published_past_them(void **state)
     for (int i = 0; i < 20; i++)
         uv_run(&f.loop.uv, UV_RUN_NOWAIT);
     assert_true(in_use(&f) >= 2); /* pinned */
+    mr_queue_pin(f.q, 61); /* another loss, later in the queue, does not let go of the first */
+    for (int i = 0; i < 20; i++)
+        uv_run(&f.loop.uv, UV_RUN_NOWAIT);
+    assert_true(in_use(&f) >= 2);
     mr_queue_pin(f.q, 0);
     wait_for(&f, ".stub", 0);
     wait_for(&f, ".seg", 1);
