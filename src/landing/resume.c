@@ -132,6 +132,15 @@ static void publish_run(struct mr_job *job) /* Runs on: worker, lane SYNC */
     r->err.code = code;
 }
 
+/* The first item that time or a person may heal: it is not lost, and neither is what was staged with it. NULL if there is none. */
+static const struct mr_publish_item *held_up(const struct resume *r)
+{
+    for (size_t i = 0; i < r->items_count; i++)
+        if (r->items[i].code != MR_OK && r->items[i].code != MR_ENOENT)
+            return &r->items[i];
+    return NULL;
+}
+
 static void publish_done(struct mr_job *job, bool canceled)
 {
     struct resume *r = MR_OF(job, struct resume, job);
@@ -139,6 +148,12 @@ static void publish_done(struct mr_job *job, bool canceled)
         mr_err_set(&r->err, MR_ECANCELED, "resume: stopping");
     if (r->mark_failed || (r->err.code != MR_OK && r->err.code != MR_ENOENT)) {
         mr_err_wrap(&r->err, "publish what was decided before");
+        resume_end(r);
+        return;
+    }
+    const struct mr_publish_item *item = held_up(r);
+    if (item) {
+        mr_err_set(&r->err, item->code, "publish what was decided before: %s: %s", item->path, mr_code_text(item->code));
         resume_end(r);
         return;
     }

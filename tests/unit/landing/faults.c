@@ -379,6 +379,28 @@ static void a_decided_file_that_is_gone_at_the_start_is_told_and_does_not_hold_i
     lives(r, NULL, act_finds_the_loss);
 }
 
+/* One file is gone, another cannot be renamed just now: that one is no loss, and nothing of it may be swept. */
+static void act_start_fails_and_the_next_finds_half(struct rig *r)
+{
+    rig_open(r);
+    RIG_NEED(rig_resume(r) == MR_EIO);
+    RIG_NEED(!rig_alert(r, MR_A_LANDING_LOST, "shop"));
+    RIG_NEED(rig_staged(r) == 1);
+    RIG_NEED(rig_resume(r) == MR_OK);
+    RIG_NEED(rig_lines_with(r, "<b1-o") == PER_BATCH / 2 && rig_staged(r) == 0);
+    rig_close(r);
+}
+
+static void a_file_that_cannot_be_renamed_now_is_not_lost_with_the_one_that_is_gone(void **state)
+{
+    struct rig *r = *state;
+    if (!MR_FAULTS)
+        skip();
+    dies(r, "decide_committed:2", run);
+    rig_delete_staged(r, "-1.part"); /* of the stream that comes first by path */
+    lives(r, "publish_rename:2:EIO", act_start_fails_and_the_next_finds_half);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, rig_folder, rig_down)
 int main(void)
 {
@@ -395,6 +417,7 @@ int main(void)
         TEST(a_close_tells_every_landing_of_a_batch_what_became_of_it),
         TEST(a_sealed_day_is_not_forgotten_when_the_store_fails),
         TEST(a_decided_file_that_is_gone_at_the_start_is_told_and_does_not_hold_it_up),
+        TEST(a_file_that_cannot_be_renamed_now_is_not_lost_with_the_one_that_is_gone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
