@@ -64,6 +64,8 @@ static enum mr_code settle(struct local *l, const struct mr_publish_item *item, 
     if (has_staged && staged.st_size != item->bytes) /* the disk lost some of it: torn lines must not be published */
         return mr_err_set(err, MR_ENOENT, "publish %s: %s has %lld bytes instead of %lld", item->path, item->staged,
                           (long long)staged.st_size, (long long)item->bytes);
+    if (has_staged && !has_final) /* its folder went away under the rename */
+        return mr_err_set(err, MR_EIO, "publish %s: its folder is gone", item->path);
     if (has_staged)
         return mr_err_set(err, MR_EEXIST, "publish %s: another file has this name", item->path);
     if (!has_final)
@@ -120,7 +122,10 @@ static enum mr_code sync_folder(struct local *l, const char *path, struct mr_err
     if (code == MR_OK)
         code = mr_dir_sync(full, err);
     /* An instance's staging folder that a sweep has removed since has no entry left that could come back. */
-    return code == MR_ENOENT && strncmp(path, LOCAL_STAGING "/", sizeof LOCAL_STAGING) == 0 ? MR_OK : code;
+    if (code == MR_ENOENT && strncmp(path, LOCAL_STAGING "/", sizeof LOCAL_STAGING) == 0)
+        return MR_OK;
+    /* The rename worked, so nothing is lost: somebody has moved the zone, and may move it back. */
+    return code == MR_ENOENT ? mr_err_set(err, MR_EIO, "sync %s: the folder is gone", full) : code;
 }
 
 static void folder_fail(struct mr_publish_item *items, size_t count, const char *folder, enum mr_code code)

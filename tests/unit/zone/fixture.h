@@ -41,7 +41,7 @@ bool file_is(const struct fixture *f, const char *path, struct mr_str want);
 struct mr_publish_item stage(struct fixture *f, const char *name, struct mr_str bytes);
 void item_free(struct mr_publish_item *item);
 
-extern const struct CMUnitTest envelope_tests[], local_tests[], verify_tests[];
-extern const size_t envelope_tests_count, local_tests_count, verify_tests_count;
+extern const struct CMUnitTest envelope_tests[], local_tests[], moved_tests[], verify_tests[];
+extern const size_t envelope_tests_count, local_tests_count, moved_tests_count, verify_tests_count;
 
 #endif
