@@ -13,7 +13,7 @@
 
 MR_MUST enum mr_code mr_file_sync(int fd, const char *name, struct mr_err *err); /* fdatasync */
 MR_MUST enum mr_code mr_dir_sync(const char *path, struct mr_err *err);          /* fsync of a directory */
-/* mkdir -p; syncs the parent of every directory that it made. mode as mkdir. */
+/* mkdir -p; syncs the parent of every directory that it made, and of the last two names even if they were there. mode as mkdir. */
 MR_MUST enum mr_code mr_dir_make(const char *path, unsigned mode, struct mr_err *err);
 /* All bytes or an error; continues short writes. */
 MR_MUST enum mr_code mr_write_all(int fd, const void *bytes, size_t n, const char *name, struct mr_err *err);

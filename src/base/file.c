@@ -72,8 +72,21 @@ static enum mr_code sync_parent(const char *path, struct mr_err *err)
     return mr_dir_sync(parent, err);
 }
 
-/* One directory, whose parent exists or not: MR_ENOENT then. */
-static enum mr_code make_one(const char *path, unsigned mode, struct mr_err *err)
+/* Of a directory that was there: whoever made it may have died before its entry was durable. A parent that we may not
+ * read or that cannot be written was not the place of such a death, or cannot be helped by us. */
+static enum mr_code sync_parent_again(const char *path, struct mr_err *err)
+{
+    struct mr_err why = {.sys = 0};
+    enum mr_code code = sync_parent(path, &why);
+    if (code == MR_OK || code == MR_EPERM || why.sys == EROFS || why.sys == EINVAL)
+        return MR_OK;
+    if (err)
+        *err = why;
+    return code;
+}
+
+/* One directory, whose parent exists or not: MR_ENOENT then. again: its entry is made durable even if it was there. */
+static enum mr_code make_one(const char *path, unsigned mode, bool again, struct mr_err *err)
 {
     if (mkdir(path, (mode_t)mode) == 0)
         return sync_parent(path, err);
@@ -83,7 +96,18 @@ static enum mr_code make_one(const char *path, unsigned mode, struct mr_err *err
         return mr_err_sys(err, sys, "make directory %s", path);
     if (!S_ISDIR(st.st_mode))
         return mr_err_sys(err, ENOTDIR, "make directory %s", path);
-    return MR_OK;
+    return again ? sync_parent_again(path, err) : MR_OK;
+}
+
+/* How many names a path's rest has. */
+static size_t names_in(const char *rest)
+{
+    size_t n = 0;
+    for (rest += strspn(rest, "/"); *rest; rest += strspn(rest, "/")) {
+        rest += strcspn(rest, "/");
+        n++;
+    }
+    return n;
 }
 
 enum mr_code mr_dir_make(const char *path, unsigned mode, struct mr_err *err)
@@ -100,7 +124,8 @@ enum mr_code mr_dir_make(const char *path, unsigned mode, struct mr_err *err)
             continue; /* a doubled slash ends no name */
         char kept = made[i];
         made[i] = '\0';
-        code = make_one(made, mode, err);
+        /* the last two: no program of ours makes more of them by itself */
+        code = make_one(made, mode, names_in(path + i) < 2, err);
         made[i] = kept;
     }
     return code;
