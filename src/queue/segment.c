@@ -303,7 +303,7 @@ static enum mr_code keep_piece(const char *folder, uint64_t number, int fd, uint
         return mr_err_sys(err, ENAMETOOLONG, "%s", folder);
     struct stat st;
     if (stat(path, &st) == 0 && (uint64_t)st.st_size >= n)
-        return MR_OK;
+        return mr_dir_sync(folder, err); /* whoever kept it may have died before its name was durable */
     int sys = MR_POINT(quarantine_write);
     if (sys)
         return mr_err_sys(err, sys, "write %s", path);

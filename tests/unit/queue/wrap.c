@@ -3,15 +3,18 @@
 #include "unit/queue/tests.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include "millrace/file.h"
+#include "queue/segment.h"
 
 /* Set by the test before the sync is due, read by the writer. The linker's --wrap gives no other place for it. */
 static atomic_bool fail_next;
 static char last_named[PATH_MAX];
+static atomic_uint quarantine_syncs;
 
 enum mr_code __real_mr_dir_sync(const char *path, struct mr_err *err);
 enum mr_code __wrap_mr_dir_sync(const char *path, struct mr_err *err);
@@ -19,6 +22,9 @@ enum mr_code __wrap_mr_dir_sync(const char *path, struct mr_err *err);
 enum mr_code __wrap_mr_dir_sync(const char *path, struct mr_err *err)
 {
     char newest[PATH_MAX];
+    size_t n = strlen(path);
+    if (n > 7 && strcmp(path + n - 7, "/_queue") == 0)
+        atomic_fetch_add(&quarantine_syncs, 1);
     if (!atomic_load(&fail_next) || files_named(path, ".seg") < 2 || !file_named(path, ".seg", true, newest))
         return __real_mr_dir_sync(path, err);
     atomic_store(&fail_next, false);
@@ -28,6 +34,28 @@ enum mr_code __wrap_mr_dir_sync(const char *path, struct mr_err *err)
     if (link(newest, kept) != 0)
         return mr_err_sys(err, errno, "link %s", newest);
     return mr_err_sys(err, EIO, "sync directory %s", path);
+}
+
+/* Whoever kept them may have died before the name was durable; after this the queue may free the segment. */
+static void damaged_bytes_kept_before_are_made_durable_again(void **state)
+{
+    (void)state;
+    struct fixture f;
+    char path[PATH_MAX];
+    uint64_t fresh;
+    fixture_init(&f);
+    snprintf(path, sizeof path, "%s/damaged", f.root);
+    assert_int_equal(mr_file_replace(path, MR_STR("damaged"), 0600, &f.err), MR_OK);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(mr_seg_quarantine(f.quarantine, 1, fd, 0, 7, &fresh, &f.err), MR_OK);
+    assert_int_equal(fresh, 7);
+    atomic_store(&quarantine_syncs, 0);
+    assert_int_equal(mr_seg_quarantine(f.quarantine, 1, fd, 0, 7, &fresh, &f.err), MR_OK);
+    assert_int_equal(fresh, 0);
+    assert_int_equal(atomic_load(&quarantine_syncs), 1);
+    close(fd);
+    fixture_free(&f);
 }
 
 static void a_name_that_comes_back_after_a_failed_directory_sync_hides_nothing(void **state)
@@ -62,6 +90,7 @@ static void a_name_that_comes_back_after_a_failed_directory_sync_hides_nothing(v
 }
 
 const struct CMUnitTest wrap_tests[] = {
+    cmocka_unit_test(damaged_bytes_kept_before_are_made_durable_again),
     cmocka_unit_test(a_name_that_comes_back_after_a_failed_directory_sync_hides_nothing),
 };
 const size_t wrap_tests_n = sizeof wrap_tests / sizeof wrap_tests[0];
