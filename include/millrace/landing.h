@@ -90,7 +90,7 @@ MR_MUST enum mr_code mr_landings_new(const struct mr_landings_options *options, 
 /* Start-up, before any door: publishes what ended instances and we ourselves had decided, then drops their stages. cb on the loop. */
 void mr_landings_resume(struct mr_landings *ls, void (*cb)(void *arg, const struct mr_err *err), void *arg);
 void mr_landings_reconfigure(struct mr_landings *ls, const struct mr_landings_options *options); /* reload: roll, codec, seal */
-/* Drain: every rolling landing that is open is asked to roll (MR_ROLL_DRAIN). */
+/* Drain: every rolling landing that is open is asked to roll (MR_ROLL_DRAIN). The process is ending: mr_store_ending(). */
 void mr_landings_drain(struct mr_landings *ls);
 size_t mr_landings_busy(const struct mr_landings *ls); /* landings begun and not yet gone */
 /* Needs busy == 0 or abandons what is open; decided landings keep their files for the next start. */

@@ -18,7 +18,10 @@ struct mr_store_options {
 };
 typedef void (*mr_store_open_cb)(void *arg, const struct mr_err *err, struct mr_store *store /* yours; NULL on error */);
 void mr_store_open(struct mr_loop *loop, const struct mr_store_options *options, mr_store_open_cb cb, void *arg);
-/* Waits for calls in flight (their callbacks run), then closes and frees. */
+/* The process is ending: a commit in doubt is asked about a few more times only (seconds). If that does not help, its calls and all
+ * later ones end with MR_ECANCELED: whether such a decision took is for the next start to find out, so nothing that it names may be deleted. */
+void mr_store_ending(struct mr_store *s);
+/* Says so too. Waits for calls in flight (their callbacks run), then closes and frees. */
 void mr_store_close(struct mr_store *s, void (*cb)(void *arg), void *arg);
 
 struct mr_store_facts {

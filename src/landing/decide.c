@@ -123,7 +123,10 @@ static void refuse(struct mr_landing *l)
     struct mr_verdict verdict = l->verdict;
     struct mr_err err = verdict.err ? *verdict.err : (struct mr_err){.code = code};
     verdict.err = &err;
-    landing_drop(l);
+    if (l->state == LANDING_DECIDING && code == MR_ECANCELED)
+        landing_gone(l); /* the store may hold it: the next start, which can ask, publishes its files or sweeps them */
+    else
+        landing_drop(l);
     if (end.on_decided)
         end.on_decided(end.arg, &verdict);
     decide_next(ls);

@@ -194,6 +194,7 @@ void mr_landings_reconfigure(struct mr_landings *ls, const struct mr_landings_op
 
 void mr_landings_drain(struct mr_landings *ls)
 {
+    mr_store_ending(ls->o.store); /* a decision in doubt must not hold up the end */
     for (struct mr_landing *l = ls->all, *next; l; l = next) {
         next = l->next;
         if (l->kind == MR_LANDING_ROLLING && l->state == LANDING_OPEN)
@@ -246,6 +247,7 @@ void landings_maybe_closed(struct mr_landings *ls)
 void mr_landings_close(struct mr_landings *ls, void (*cb)(void *arg), void *arg)
 {
     assert(!ls->closing);
+    mr_store_ending(ls->o.store);
     ls->closing = true;
     ls->closed_cb = cb;
     ls->closed_arg = arg;

@@ -121,6 +121,7 @@ struct mr_driver {
     /* Answers by mr_store_open_cb's rules. `where` is the URL without the scheme; borrowed. */
     void (*open)(struct mr_loop *loop, const char *where, bool create, mr_store_open_cb cb, void *arg);
     void (*submit)(struct mr_store *s, struct mr_call *call);
+    void (*ending)(struct mr_store *s); /* see mr_store_ending() */
     void (*close)(struct mr_store *s, void (*cb)(void *arg), void *arg);
 };
 extern const struct mr_driver mr_driver_sqlite;

@@ -58,6 +58,11 @@ void mr_store_open(struct mr_loop *loop, const struct mr_store_options *options,
     refuse(loop, options->url, cb, arg);
 }
 
+void mr_store_ending(struct mr_store *s)
+{
+    s->driver->ending(s);
+}
+
 void mr_store_close(struct mr_store *s, void (*cb)(void *arg), void *arg)
 {
     s->driver->close(s, cb, arg);

@@ -12,6 +12,7 @@
  * - The commit fails otherwise: nobody knows. Its frames may be whole in the log, and a restart would find them. The
  *   calls are kept (in doubt) and nothing else runs until a commit of ours has gone through, written over those frames
  *   or behind them. Then the landings' ids tell what happened, for ever.
+ * - The same while the program ends: after a few tries everything is canceled; the next start finds out.
  * - The disk comes back: each job tries anew; the alert state_failed closes with the first commit that works.
  *
  * On close: what waits runs first; the connection is closed on its lane, then the timer; then the owner is told. */
@@ -31,6 +32,7 @@ enum {
     CHECKPOINT_PAGES = 1000,   /* of log, when nobody waits */
     CHECKPOINT_FORCED = 16000, /* 64 MiB: even when somebody does */
     DOUBT_RETRY_MS = 500,
+    DOUBT_TRIES = 6, /* once the program is ending */
 };
 
 struct calls { /* a list, first in, first out */
@@ -82,7 +84,9 @@ struct mr_sqlite {
     /* the loop's */
     struct calls waiting;
     struct mr_job job;
-    bool job_out, timer_waits, closing, db_closed, failing;
+    bool job_out, timer_waits, ending, closing, db_closed, failing;
+    bool gave_up;         /* written while no job is out: nothing is run any more */
+    unsigned doubt_tries; /* since the end was asked for */
     size_t backups;
     uv_timer_t retry;
     void (*close_cb)(void *arg);
@@ -337,6 +341,11 @@ static void job_run(struct mr_job *job)
     struct mr_sqlite *s = MR_OF(job, struct mr_sqlite, job);
     s->committed = false;
     s->commit_err = (struct mr_err){.code = MR_OK};
+    if (s->gave_up) {
+        if (s->close_now)
+            mr_db_close(&s->db);
+        return;
+    }
     if (s->doubt.first && !doubt_settled(s))
         return;
     checkpoint(s, !s->todo.first);
@@ -431,6 +440,9 @@ static void job_done(struct mr_job *job, bool canceled)
 {
     struct mr_sqlite *s = MR_OF(job, struct mr_sqlite, job);
     struct mr_call *call;
+    s->gave_up = s->gave_up || (s->doubt.first && s->ending && ++s->doubt_tries >= DOUBT_TRIES);
+    if (s->gave_up)
+        cancel_all(s);
     if (canceled) {
         cancel_all(s);
         if (s->close_now)
@@ -439,7 +451,7 @@ static void job_done(struct mr_job *job, bool canceled)
     s->db_closed = s->close_now;
     if (!s->db_closed)
         start_backups(s);
-    if (!canceled)
+    if (!canceled && !s->gave_up)
         tell(s);
     if (s->db_closed) /* asked for after the close: nobody runs them any more */
         calls_join(&s->todo, &s->waiting);
@@ -470,7 +482,7 @@ static void go_on(struct mr_sqlite *s)
     /* calls behind a doubtful commit are still in todo, and older than what waits */
     calls_join(&s->todo, &s->waiting);
     s->close_now = s->closing && !s->todo.first && !s->doubt.first && !s->backups;
-    bool tidy = s->db.wal_pages >= CHECKPOINT_PAGES;
+    bool tidy = !s->gave_up && s->db.wal_pages >= CHECKPOINT_PAGES;
     if (!s->todo.first && !s->doubt.first && !tidy && !s->close_now)
         return;
     s->job_out = true;
@@ -485,11 +497,16 @@ static void sqlite_submit(struct mr_store *store, struct mr_call *call)
     go_on(s);
 }
 
+static void sqlite_ending(struct mr_store *store)
+{
+    MR_OF(store, struct mr_sqlite, store)->ending = true;
+}
+
 static void sqlite_close(struct mr_store *store, void (*cb)(void *arg), void *arg)
 {
     struct mr_sqlite *s = MR_OF(store, struct mr_sqlite, store);
     assert(!s->closing);
-    s->closing = true;
+    s->closing = s->ending = true;
     s->close_cb = cb;
     s->close_arg = arg;
     go_on(s);
@@ -555,5 +572,6 @@ const struct mr_driver mr_driver_sqlite = {
     .scheme = "sqlite:",
     .open = sqlite_open,
     .submit = sqlite_submit,
+    .ending = sqlite_ending,
     .close = sqlite_close,
 };

@@ -9,6 +9,8 @@
 
 #include "millrace/fault.h"
 
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 enum { BATCHES = 4, PER_BATCH = 10 };
@@ -401,6 +403,51 @@ static void a_file_that_cannot_be_renamed_now_is_not_lost_with_the_one_that_is_g
     lives(r, "publish_rename:2:EIO", act_start_fails_and_the_next_finds_half);
 }
 
+/* -- a store that cannot be written to at the end ---------------------------------------------------------------------- */
+
+static void limit_files(rlim_t bytes)
+{
+    struct rlimit limit;
+    RIG_NEED(getrlimit(RLIMIT_FSIZE, &limit) == 0);
+    limit.rlim_cur = bytes;
+    RIG_NEED(setrlimit(RLIMIT_FSIZE, &limit) == 0);
+}
+
+/* The limit lets a line be staged, and no page of the store be written. */
+static void act_end_in_doubt(struct rig *r)
+{
+    struct act a;
+    start(r);
+    signal(SIGXFSZ, SIG_IGN); /* then a write beyond the limit fails, and not as "no room" */
+    act_begin(&a, r, "shop", MR_LANDING_ROLLING);
+    RIG_NEED(act_add(&a, "orders", "o", 1) == MR_OK);
+    RIG_NEED(rig_position(r, "shop", "p") == 0);
+    limit_files(1000);
+    const struct mr_move move = rig_move("shop", "p", 0, "{\"next\":1}");
+    act_decide(&a, &move, 1);
+    mr_landings_drain(r->ls);
+    act_await(&a);
+    RIG_NEED(a.code == MR_ECANCELED);
+    rig_await_idle(r);
+    RIG_NEED(rig_staged(r) == 1); /* nobody knows whether the store holds it */
+    rig_close(r);
+}
+
+static void act_finds_out(struct rig *r)
+{
+    start(r);
+    RIG_NEED(rig_staged(r) == 0 && rig_lines(r) == rig_position(r, "shop", "p"));
+    RIG_NEED(!rig_alert(r, MR_A_LANDING_LOST, "shop"));
+    rig_close(r);
+}
+
+static void a_landing_in_doubt_at_the_end_keeps_its_files_for_the_next_start(void **state)
+{
+    struct rig *r = *state;
+    lives(r, NULL, act_end_in_doubt);
+    lives(r, NULL, act_finds_out);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, rig_folder, rig_down)
 int main(void)
 {
@@ -418,6 +465,7 @@ int main(void)
         TEST(a_sealed_day_is_not_forgotten_when_the_store_fails),
         TEST(a_decided_file_that_is_gone_at_the_start_is_told_and_does_not_hold_it_up),
         TEST(a_file_that_cannot_be_renamed_now_is_not_lost_with_the_one_that_is_gone),
+        TEST(a_landing_in_doubt_at_the_end_keeps_its_files_for_the_next_start),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

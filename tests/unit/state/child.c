@@ -77,6 +77,29 @@ static enum mr_code broken_disk(struct fix *f, const char *url, bool nothing_wor
     return mr_alerts_open_count(f->loop.alerts) == 0 ? code : MR_ECORRUPT;
 }
 
+/* Nobody can know what became of the decision: it is answered as canceled, soon, and the store can be closed. */
+static enum mr_code ending(struct fix *f)
+{
+    struct small s;
+    signal(SIGXFSZ, SIG_IGN);
+    alarm(30);
+    if (decide_step(f, 0) != MR_OK)
+        return MR_ECORRUPT;
+    limit_files(0);
+    small_init(&s, f, "p", 1, 2);
+    small_file(&s, TEST_DAY);
+    unsigned answers = f->answers;
+    mr_store_decide(f->store, &s.d, fix_on_decided, f);
+    mr_store_ending(f->store);
+    fix_run_until(f, answers + 1);
+    enum mr_code code = f->code;
+    if (fix_position(f, "s", "t", "p") != MR_ECANCELED) /* what is asked for later does not wait again */
+        code = MR_ECORRUPT;
+    fix_close(f);
+    limit_files(RLIM_INFINITY);
+    return code;
+}
+
 static enum mr_code chain(struct fix *f, bool again)
 {
     enum mr_code code = decide_step(f, 0);
@@ -108,6 +131,8 @@ int child_main(const char *what, const char *url)
         code = decide_step(f, 0) == MR_OK ? decide_step(f, 0) : MR_EIO;
     else if (strcmp(what, "broken") == 0 || strcmp(what, "dead") == 0)
         code = broken_disk(f, url, strcmp(what, "dead") == 0);
+    else if (strcmp(what, "ending") == 0)
+        code = ending(f);
     else
         code = chain(f, strcmp(what, "again") == 0);
     fix_free(f);

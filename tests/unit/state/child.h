@@ -8,6 +8,7 @@
  *   stale   decides p with a version that is over
  *   broken  the second decision's commit fails, as on a broken disk; then it is decided again
  *   dead    the same, and for a second nothing can be written at all
+ *   ending  the same, it never heals, and the store is told that the program ends; then it is closed
  *   set     opens what is there and sets p, as a person does
  * Returns the exit code: 10 + mr_code of the last decision, or 1 if anything else went wrong. */
 int child_main(const char *what, const char *url);

@@ -274,6 +274,15 @@ static void a_commit_that_failed_is_found_out_before_anybody_is_told(void **stat
     }
 }
 
+static void a_commit_in_doubt_does_not_hold_up_the_end_for_ever(void **state)
+{
+    struct fix *f = *state;
+    snprintf(f->url, sizeof f->url, "sqlite:%s/ending.db", f->dir);
+    int status = child_run("ending", f->url, NULL);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 10 + (int)MR_ECANCELED);
+}
+
 static void without_compare_and_swap_a_stale_decision_gets_in(void **state)
 {
     struct fix *f = *state;
@@ -479,6 +488,7 @@ int sqlite_run(void)
         BARE(a_killed_decision_is_there_whole_or_not_at_all),
         BARE(a_failed_decision_says_the_truth_and_the_store_goes_on),
         BARE(a_commit_that_failed_is_found_out_before_anybody_is_told),
+        BARE(a_commit_in_doubt_does_not_hold_up_the_end_for_ever),
         BARE(without_compare_and_swap_a_stale_decision_gets_in),
         cmocka_unit_test_setup_teardown(a_full_disk_refuses_and_heals_by_itself, fix_setup, teardown_mounted),
         OPEN(a_command_beside_the_server_fences_it),
