@@ -18,7 +18,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-enum { THREADS_MAX = 4, COMPRESS_NICE = 10 };
+enum { THREADS_MAX = 4 };
 enum { IDLE, WAITING, RUNNING, CANCELED }; /* mr_job.state; under the lane's mutex while submitted */
 
 struct job_list {
@@ -30,7 +30,7 @@ struct lane {
     pthread_cond_t more;
     struct job_list waiting;
     bool closing;
-    bool niced;
+    int nice;         /* of its threads */
     unsigned threads; /* made so far */
     pthread_t ids[THREADS_MAX];
     struct mr_workers *workers;
@@ -91,9 +91,8 @@ static struct mr_job *next_job(struct lane *lane)
 static void *thread_main(void *arg)
 {
     struct lane *lane = arg;
-    /* On Linux a thread has a nice value of its own. Compression can wait; whoever answers a sender cannot. */
-    if (lane->niced)
-        setpriority(PRIO_PROCESS, (id_t)gettid(), COMPRESS_NICE);
+    /* On Linux a thread has a nice value of its own. What is captured can land a little later; whoever answers a sender cannot wait. */
+    setpriority(PRIO_PROCESS, (id_t)gettid(), lane->nice);
     for (struct mr_job *job; (job = next_job(lane)) != NULL;) {
         job->run(job);
         end_job(lane->workers, job);
@@ -183,10 +182,11 @@ static int start_lanes(struct mr_workers *w)
 {
     static const char *const names[MR_LANES] = {"mr-sync", "mr-state", "mr-compress", "mr-misc"};
     const unsigned threads[MR_LANES] = {2, 1, compress_threads(), 1};
+    static const int nice[MR_LANES] = {10, 15, 19, 15};
     for (int i = 0; i < MR_LANES; i++) {
         struct lane *lane = &w->lanes[i];
         lane->workers = w;
-        lane->niced = i == MR_LANE_COMPRESS;
+        lane->nice = nice[i];
         int rc = start_lane(lane, names[i], threads[i]);
         if (rc != 0)
             return rc;
