@@ -47,6 +47,7 @@ MR_MUST enum mr_code mr_zone_stages(struct mr_zone *z, struct mr_buf *out, struc
 struct mr_zone_id { bool present; char store_id[37]; int64_t highest_decided; /* over all decided/ marks */ bool has_data; /* any source=* */ };
 MR_MUST enum mr_code mr_zone_identity(struct mr_zone *z, struct mr_zone_id *id, struct mr_err *err);
 MR_MUST enum mr_code mr_zone_identify(struct mr_zone *z, const char *store_id, struct mr_err *err); /* writes zone.json */
+/* Once: a file that is there is left alone, and so is a day whose folder is not there. */
 MR_MUST enum mr_code mr_zone_write_sealed(struct mr_zone *z, struct mr_str source, struct mr_str stream, int32_t day, struct mr_str json, struct mr_err *err);
 MR_MUST enum mr_code mr_zone_free_bytes(struct mr_zone *z, uint64_t *bytes, struct mr_err *err);
 

@@ -103,6 +103,10 @@ struct mr_landings {
     uint64_t seal_looked_ms;
     bool seal_out;
     size_t seal_files_out;
+    int32_t seal_again;               /* the next day whose _SEALED files may be missing; downwards */
+    int seal_again_left;              /* days to look at */
+    uint64_t seal_again_ms;           /* not before; loop time */
+    bool seal_file_failed;            /* one could not be written: look at all days again, later */
     uint64_t decisions_asked;
     bool closing, closed_told;
     void (*closed_cb)(void *arg);
@@ -123,6 +127,7 @@ void publish_pump(struct mr_landings *ls);
 void on_publish_retry(uv_timer_t *t);
 /* seal.c */
 void seal_look(struct mr_landings *ls);
+void seal_again(struct mr_landings *ls); /* at start: _SEALED files of days that are sealed already */
 /* landing.c */
 void landings_schedule(struct mr_landings *ls);
 void landings_maybe_closed(struct mr_landings *ls);

@@ -175,6 +175,7 @@ enum mr_code mr_landings_new(const struct mr_landings_options *options, struct m
     ls->instance = *options->instance;
     ls->o.instance = &ls->instance;
     ls->sealed_through = mr_store_facts(options->store)->sealed_through;
+    seal_again(ls);
     ls->backoff = mr_backoff_of(200, 30000);
     uv_timer_init(&options->loop->uv, &ls->timer);
     uv_timer_init(&options->loop->uv, &ls->retry);

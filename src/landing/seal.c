@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* seal.c - a day is sealed some time after its end, when nothing can land in it any more; from then on it never changes. */
+/* seal.c - a day is sealed some time after its end, when nothing can land in it any more; from then on it never changes.
+ *
+ * Its _SEALED files are written after the store's commit. A death in between, or a full disk, leaves them out: so every
+ * start, and some time after a failure, goes once through the last days and writes what is missing, a day a look. */
 #include "internal.h"
 
 #include "millrace/fault.h"
@@ -7,7 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { LOOK_EVERY_MS = 5000, DAYS_BACK = 40 };
+enum { LOOK_EVERY_MS = 5000, DAYS_BACK = 40, AGAIN_MS = 600000 };
 
 /* Writes the _SEALED files of one day. */
 struct sealed_day {
@@ -50,8 +53,10 @@ static void sealed_done(struct mr_job *job, bool canceled)
 {
     struct sealed_day *d = MR_OF(job, struct sealed_day, job);
     struct mr_landings *ls = d->ls;
-    if (!canceled && d->err.code != MR_OK)
+    if (!canceled && d->err.code != MR_OK) {
         mr_log_warn(ls->o.loop->log, NULL, "sealed_file_not_written", MR_S("why", d->err.msg));
+        ls->seal_file_failed = true;
+    }
     sealed_free(d);
     ls->seal_files_out--;
     landings_maybe_closed(ls);
@@ -71,6 +76,7 @@ static void on_counts(void *arg, const struct mr_err *err, const struct mr_day_c
     struct sealed_day *d = arg;
     struct mr_landings *ls = d->ls;
     if (err->code != MR_OK || count == 0) {
+        ls->seal_file_failed |= err->code != MR_OK;
         sealed_free(d);
         ls->seal_files_out--;
         landings_maybe_closed(ls);
@@ -115,9 +121,33 @@ static void on_sealed(void *arg, const struct mr_err *err, int32_t sealed_throug
     landings_maybe_closed(ls);
 }
 
+void seal_again(struct mr_landings *ls)
+{
+    ls->seal_file_failed = false;
+    ls->seal_again = ls->sealed_through;
+    ls->seal_again_left = ls->sealed_through == MR_NO_DAY ? 0 : DAYS_BACK;
+}
+
+/* The newest day first: it is the one that somebody may be waiting for. */
+static void write_missing(struct mr_landings *ls, uint64_t now_ms)
+{
+    if (!ls->o.write_sealed || ls->closing || ls->seal_files_out > 0)
+        return;
+    if (ls->seal_again_left == 0 && ls->seal_file_failed) {
+        seal_again(ls);
+        ls->seal_again_ms = now_ms + AGAIN_MS;
+    }
+    if (ls->seal_again_left == 0 || now_ms < ls->seal_again_ms)
+        return;
+    ls->seal_again_left--;
+    write_sealed(ls, ls->seal_again, ls->seal_again);
+    ls->seal_again--;
+}
+
 void seal_look(struct mr_landings *ls)
 {
     uint64_t now_ms = mr_loop_now_ms(ls->o.loop);
+    write_missing(ls, now_ms);
     if (ls->seal_out || ls->closing || (ls->seal_looked_ms && now_ms - ls->seal_looked_ms < LOOK_EVERY_MS))
         return;
     ls->seal_looked_ms = now_ms;

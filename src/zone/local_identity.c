@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 enum { ID_FILE_MAX = 64 << 10, MARK_MAX = 32 };
 
@@ -144,8 +145,15 @@ enum mr_code local_write_sealed(struct mr_zone *z, const char *folder, struct mr
 {
     struct local *l = local_of(z);
     char path[PATH_MAX];
-    enum mr_code code = local_folder(l, folder, err);
+    struct stat st;
+    enum mr_code code = local_path(l, folder, NULL, path, err);
+    if (code == MR_OK && stat(path, &st) != 0 && errno == ENOENT)
+        return MR_OK; /* somebody has taken the day away: no folder is made for this alone */
+    if (code == MR_OK)
+        code = local_folder(l, folder, err);
     if (code == MR_OK)
         code = local_path(l, folder, "_SEALED", path, err);
+    if (code == MR_OK && stat(path, &st) == 0)
+        return MR_OK; /* a sealed day never changes, nor does this */
     return code == MR_OK ? mr_file_replace(path, json, LOCAL_FILE_MODE, err) : code;
 }

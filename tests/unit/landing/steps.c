@@ -83,6 +83,43 @@ static void a_landing_of_a_sealed_day_is_refused_and_the_next_takes_a_later_day(
     assert_true(rig_has_day(r, day + 1));
 }
 
+static bool sealed_file(struct rig *r, int32_t day, char text[256])
+{
+    char date[11], path[256];
+    mr_day_text(day, date);
+    snprintf(path, sizeof path, "%s/source=shop/stream=orders/ingest_date=%s/_SEALED", r->raw, date);
+    FILE *f = fopen(path, "rb");
+    size_t n = f ? fread(text, 1, 255, f) : 0;
+    text[n] = '\0';
+    if (f)
+        fclose(f);
+    return f != NULL;
+}
+
+/* The store knows that the day is sealed; whoever sealed it died before it had written the file. */
+static void a_sealed_file_that_is_missing_is_written_after_the_start(void **state)
+{
+    struct rig *r = *state;
+    struct act a;
+    char text[256];
+    int32_t day = mr_day_of(mr_wall_us());
+    act_begin(&a, r, "shop", MR_LANDING_ROLLING);
+    assert_int_equal(act_add(&a, "orders", "o", 5), MR_OK);
+    assert_int_equal(act_land(&a), MR_OK);
+    day = rig_has_day(r, day) ? day : day + 1; /* midnight */
+    assert_int_equal(rig_seal(r, day), MR_OK);
+    assert_false(r->blocked);
+    assert_false(sealed_file(r, day, text));
+    rig_close(r);
+    rig_open(r);
+    r->options.write_sealed = true;
+    mr_landings_reconfigure(r->ls, &r->options);
+    assert_int_equal(rig_resume(r), MR_OK);
+    for (int turns = 0; !sealed_file(r, day, text) && turns < 200; turns++)
+        rig_turn(r);
+    assert_non_null(strstr(text, "\"files\":1,\"rows\":5,"));
+}
+
 static void a_whole_landing_holds_its_day_open_until_it_is_gone(void **state)
 {
     struct rig *r = *state;
@@ -312,6 +349,7 @@ const struct CMUnitTest steps_tests[] = {
     TEST(what_is_decided_is_published_and_not_before),
     TEST(an_empty_run_moves_its_position_without_a_file),
     TEST(a_lost_compare_and_swap_leaves_nothing_of_the_landing),
+    TEST(a_sealed_file_that_is_missing_is_written_after_the_start),
     TEST(a_landing_of_a_sealed_day_is_refused_and_the_next_takes_a_later_day),
     TEST(a_whole_landing_holds_its_day_open_until_it_is_gone),
     TEST(a_whole_landing_that_lost_gives_its_day_up),

@@ -358,9 +358,11 @@ static void a_damaged_identity_is_not_taken_for_a_missing_one(void **state)
 static void a_seal_lies_beside_the_days_files(void **state)
 {
     struct fixture *f = *state;
-    assert_int_equal(
-        mr_zone_write_sealed(f->zone, MR_STR("shop"), MR_STR("orders"), 20779, MR_STR("{\"rows\": 2}\n"), &f->err),
-        MR_OK);
+    const struct mr_str counts = MR_STR("{\"rows\": 2}\n");
+    assert_int_equal(mr_zone_write_sealed(f->zone, MR_STR("shop"), MR_STR("orders"), 20779, counts, &f->err), MR_OK);
+    assert_false(exists(f, DAY_FOLDER)); /* a day that somebody has taken away does not come back for it */
+    put_file(f, DAY_FOLDER "/a.ndjson", MR_STR("{}\n"));
+    assert_int_equal(mr_zone_write_sealed(f->zone, MR_STR("shop"), MR_STR("orders"), 20779, counts, &f->err), MR_OK);
     assert_true(file_is(f, DAY_FOLDER "/_SEALED", MR_STR("{\"rows\": 2}\n")));
 }
 
