@@ -36,6 +36,8 @@ typedef void (*mr_queue_open_cb)(void *arg, const struct mr_err *err, struct mr_
 void mr_queue_open(const struct mr_queue_options *options, mr_queue_open_cb cb, void *arg);
 /* The id alone, without opening, for whoever must read stored positions first. MR_ENOENT if there is no queue yet: one is then made. Blocks shortly: at start-up only. */
 MR_MUST enum mr_code mr_queue_identify(const char *dir, char id[33], bool *has_records, struct mr_err *err);
+/* Reload. Runs on: loop; takes hold with the next append, and the next look at the disk. */
+void mr_queue_limits_set(struct mr_queue *q, uint64_t max_size, uint64_t disk_reserve);
 /* Ends the writer after what it has; callbacks run. Then freed. */
 void mr_queue_close(struct mr_queue *q, void (*cb)(void *arg), void *arg);
 void mr_queue_facts(const struct mr_queue *q, struct mr_queue_facts *out);

@@ -290,7 +290,7 @@ static void alert_sink(void *arg, const struct mr_alert *alert)
 static bool is_over(enum mr_alert_id id)
 {
     return id == MR_A_RELOAD_REFUSED || id == MR_A_SIGNATURE_BURST || id == MR_A_CLOCK_STEPPED || id == MR_A_QUEUE_SYNC_FAILED ||
-           id == MR_A_QUEUE_FULL || id == MR_A_STATE_FAILED;
+           id == MR_A_QUEUE_FULL || id == MR_A_QUEUE_CORRUPT || id == MR_A_STATE_FAILED;
 }
 
 static void on_alerts(void *arg, const struct mr_err *err, const struct mr_alert *alerts, size_t count)
@@ -423,6 +423,8 @@ static void running_begin(struct app *a)
     upkeep_start(a);
     mr_log_info(a->log, NULL, "ready", MR_S("version", MR_VERSION), MR_I("sources", a->config->config->sources_count),
                 MR_S("zone", a->config->config->zone.url), MR_I("admin_port", a->admin ? mr_admin_port(a->admin) : 0));
+    if (a->config->config->alerts.url)
+        mr_log_warn(a->log, NULL, "alerts_url_unused", MR_S("why", "this version has no HTTP client: alerts are in the log, /metrics and the status page"));
     if (a->o.on_ready)
         a->o.on_ready(a->o.arg, a);
     if (a->o.once)

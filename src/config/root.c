@@ -57,13 +57,13 @@ static const struct mr_option admin_rows[] = {
 
 static const struct mr_option alerts_rows[] = {
     {.name = "url", .type = MR_T_STRING, .offset = 0, .min = "1", .max = "2048",
-     .doc = "http:// or https:// URL that gets a POST with a JSON body when an alert opens or closes. Absent: alerts are in the log, the metrics and "
+     .doc = "http:// or https:// URL to be told when an alert opens or closes. This version has no HTTP client yet: it warns at start, and alerts are in the log, the metrics and "
             "the status page only. May be \"${env:NAME}\" or \"${file:PATH}\", if the URL itself is a secret."},
     {0},
 };
 
 static const struct mr_option limits_rows[] = {
-    {.name = "memory", .type = MR_T_SIZE, .offset = LIMIT(memory), .def = "512MiB", .min = "16MiB", .max = "1TiB",
+    {.name = "memory", .type = MR_T_SIZE, .offset = LIMIT(memory), .def = "512MiB", .min = "16MiB", .max = "1TiB", .flags = MR_OPT_FIXED,
      .doc = "What outside input may make the program hold at once. When it is used up, senders are told to come later (503 with Retry-After); nothing "
             "acknowledged is lost."},
     {.name = "disk_reserve", .type = MR_T_SIZE, .offset = LIMIT(disk_reserve), .def = "256MiB", .min = "0B", .max = "1TiB",

@@ -53,7 +53,8 @@ struct mr_queue {
     struct mr_loop *loop;
     char dir[PATH_MAX], quarantine[PATH_MAX];
     unsigned char id[MR_QUEUE_ID];
-    uint64_t segment_size, max_size, disk_reserve;
+    uint64_t segment_size;
+    _Atomic uint64_t max_size, disk_reserve; /* a reload changes them; the writer reads */
     size_t group_memory;
     void (*on_durable)(void *arg, uint64_t horizon);
     void *arg;

@@ -486,3 +486,9 @@ void mr_queue_pin(struct mr_queue *q, uint64_t seq)
     uv_mutex_unlock(&q->lock);
     mr_queue_signal(q);
 }
+
+void mr_queue_limits_set(struct mr_queue *q, uint64_t max_size, uint64_t disk_reserve)
+{
+    q->max_size = max_size ? max_size : UINT64_MAX;
+    q->disk_reserve = disk_reserve;
+}

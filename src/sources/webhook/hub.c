@@ -36,7 +36,7 @@ static const struct mr_option http_rows[] = {
     {0},
 };
 static const struct mr_option queue_rows[] = {
-    {.name = "segment_size", .type = MR_T_SIZE, .offset = AT(queue.segment_size), .def = "64MiB", .min = "1MiB", .max = "4GiB",
+    {.name = "segment_size", .type = MR_T_SIZE, .offset = AT(queue.segment_size), .def = "64MiB", .min = "1MiB", .max = "4GiB", .flags = MR_OPT_FIXED,
      .doc = "Size of one file of the durable queue. Small ones free disk sooner, large ones are made less often."},
     {.name = "max_size", .type = MR_T_SIZE, .offset = AT(queue.max_size), .def = "64GiB", .min = "4MiB", .max = "64TiB",
      .doc = "Most bytes that may wait on disk to be landed; above it the webhook door answers 503 with Retry-After."},
@@ -244,6 +244,8 @@ void mr_webhook_hub_reload(void *hub, const void *hub_options, size_t sources)
     limits_of(h, &limits);
     if (h->server)
         mr_http_limits_set(h->server, &limits);
+    if (h->queue)
+        mr_queue_limits_set(h->queue, (uint64_t)h->o->queue.max_size, (uint64_t)h->core->disk_reserve);
 }
 
 /* ---- drain, once, stop ------------------------------------------------------------------------------------------------------ */

@@ -132,6 +132,7 @@ void lander_horizon(struct lander *l, uint64_t horizon);
 /* Lands everything up to the horizon of now, closes all landings, then cb (MR_OK, or the first failure if `once`). */
 void lander_drain(struct lander *l, bool once, void (*cb)(void *arg, const struct mr_err *err), void *arg);
 void lander_stop(struct lander *l, void (*cb)(void *arg), void *arg); /* then freed */
+void lander_look(struct lander *l); /* once in a while: closes alerts that have gone quiet */
 int64_t lander_behind_ms(const struct lander *l); /* age of what is being landed; 0: caught up */
 void lander_status(const struct lander *l, struct mr_buf *json);
 

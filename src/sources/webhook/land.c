@@ -31,6 +31,7 @@ enum {
     SLICE_BYTES = 1 << 20,   /* of records: large enough that hand-overs cost little, small against the memory budget */
     SLICE_RECORDS = 4096,
     BYTES_KEPT = 8 << 20,
+    CONFLICT_QUIET_MS = 3600000,
     LINGER_MS = 40,          /* a landing lives for a second or more, so waiting for a fuller slice costs nothing */
     LINGER_RECORDS = 1024,   /* as many waiting: start at once */
     IDS_MAX = 65536,         /* of one landing: bounds its memory and the length of its decision */
@@ -74,6 +75,7 @@ struct feed {
     bool stage_failed;       /* by the worker, in this slice */
     struct mr_err stage_err;
     struct mr_cell *duplicates, *conflicts;
+    uint64_t conflict_ms;    /* when the last one came; 0: none since the alert closed */
 };
 
 enum item_fate { ITEM_STAGE, ITEM_SKIP, ITEM_CONFLICT, ITEM_BAD };
@@ -486,6 +488,7 @@ static void plan_one(struct lander *l, struct item *it, enum mr_seen_answer land
     } else {
         it->fate = ITEM_CONFLICT;
         mr_cell_add(f->conflicts, 1);
+        f->conflict_ms = mr_loop_now_ms(l->hub->core->loop) + 1;
         mr_alert_open(l->hub->core->loop->alerts, MR_A_ID_CONFLICT, f->name, NULL, "event id %.*s came again with another body (queue sequence %" PRIu64 ")",
                       (int)(it->id_n < 80 ? it->id_n : 80), l->bytes.p + it->id_at, it->seq);
     }
@@ -861,6 +864,16 @@ void lander_stop(struct lander *l, void (*cb)(void *arg), void *arg)
     l->stop_arg = arg;
     uv_timer_stop(&l->timer);
     pump(l);
+}
+
+void lander_look(struct lander *l)
+{
+    uint64_t now_ms = mr_loop_now_ms(l->hub->core->loop);
+    for (struct feed *f = l->feeds; f; f = f->next)
+        if (f->conflict_ms && now_ms - f->conflict_ms > CONFLICT_QUIET_MS) {
+            f->conflict_ms = 0;
+            mr_alert_close(l->hub->core->loop->alerts, MR_A_ID_CONFLICT, f->name, NULL);
+        }
 }
 
 int64_t lander_behind_ms(const struct lander *l)

@@ -203,7 +203,10 @@ static void status(const void *self, struct mr_buf *json)
 
 static void tick(void *self)
 {
-    receive_look(self);
+    struct webhook *w = self;
+    receive_look(w);
+    if (w->hub->lander)
+        lander_look(w->hub->lander);
 }
 
 static void keeps(const void *self, int64_t *window_ms, uint64_t *ids)
