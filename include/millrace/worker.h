@@ -3,8 +3,10 @@
  *
  *   SYNC      fsync, rename, directory sync, segment filling     2 threads
  *   STATE     the state store, in order                          1 thread
- *   COMPRESS  staging: encode, compress, write; in niced threads 1 thread on two cores, else cores - 1, at most 4
+ *   COMPRESS  staging: encode, compress, write                   1 thread on two cores, else cores - 1, at most 4
  *   MISC      the rest: reading files, dropping, checking        1 thread
+ *
+ * All are niced, staging most: what is captured can land a little later; whoever answers a sender cannot wait.
  *
  * A job's run() sees only what is in its own struct; done() runs on the loop, exactly once, also after a cancel, and never
  * before mr_worker_submit() has returned. The job's memory is the caller's until done(). */

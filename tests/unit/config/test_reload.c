@@ -60,7 +60,7 @@ static void everything_else_may_change(void **state)
 {
     (void)state;
     change("sources: {s: {gate: {}}}\n",
-           "state: {keep: 1d}\nzone: {compression: none, roll: {age: 9s}}\nlimits: {memory: 64MiB}\nhttp: {limit: 5B}\nlog: {level: warn}\n"
+           "state: {keep: 1d}\nzone: {compression: none, roll: {age: 9s}}\nlimits: {disk_reserve: 64MiB}\nhttp: {limit: 5B}\nlog: {level: warn}\n"
            "alerts: {url: \"http://x/\"}\nsources: {s: {gate: {number: 1}}, t: {gate: {listen: \"1.1.1.1:1\"}}}\n",
            NULL);
     change("sources: {s: {gate: {listen: \"1.1.1.1:1\"}}}\n", "sources: {s: {plain: {path: /x}}}\n", NULL);
