@@ -31,7 +31,7 @@ struct app_step {
 };
 static const struct app_step start_steps[12], stop_steps[13];
 
-/* ---- helpers for cli too --------------------------------------------------------------------------------------------- */
+/* ---- helpers for cli too ---- */
 
 void config_hold(struct held_config *c)
 {
@@ -66,10 +66,13 @@ enum mr_code app_lock(const char *data_dir, int *fd, struct mr_err *err)
         return MR_OK;
     close(*fd);
     *fd = -1;
-    return mr_err_set(err, MR_EINUSE, "data_dir %s is in use by another millrace; stop that one, or give this one a data_dir of its own", data_dir);
+    return mr_err_set(
+        err, MR_EINUSE,
+        "data_dir %s is in use by another millrace; stop that one, or give this one a data_dir of its own", data_dir);
 }
 
-enum mr_code app_match(struct mr_zone *zone, const struct mr_store_facts *facts, bool identify, const char *config_path, struct mr_err *err)
+enum mr_code app_match(struct mr_zone *zone, const struct mr_store_facts *facts, bool identify, const char *config_path,
+                       struct mr_err *err)
 {
     struct mr_zone_id id;
     if (mr_zone_identity(zone, &id, err) != MR_OK)
@@ -78,23 +81,28 @@ enum mr_code app_match(struct mr_zone *zone, const struct mr_store_facts *facts,
         return identify ? mr_zone_identify(zone, facts->id, err) : MR_OK;
     if (!id.present)
         return mr_err_set(err, MR_EMISMATCH,
-                          "the zone holds data, or the state store has decided landings, but the zone has no _millrace/zone.json: they do not belong "
-                          "together. Give the zone its own data_dir, or accept that records may land again: millrace state -c %s adopt",
+                          "the zone holds data, or the state store has decided landings, but the zone has no "
+                          "_millrace/zone.json: they do not belong "
+                          "together. Give the zone its own data_dir, or accept that records may land again: millrace "
+                          "state -c %s adopt",
                           config_path);
     if (strcmp(id.store_id, facts->id) != 0)
         return mr_err_set(err, MR_EMISMATCH,
-                          "the zone belongs to state store %s, this data_dir has %s. Use the data_dir that the zone was written with, or accept that "
+                          "the zone belongs to state store %s, this data_dir has %s. Use the data_dir that the zone "
+                          "was written with, or accept that "
                           "records may land again: millrace state -c %s adopt",
                           id.store_id, facts->id, config_path);
     if (id.highest_decided > facts->last_number)
-        return mr_err_set(err, MR_EMISMATCH,
-                          "the state store has decided %lld landings, the zone has seen number %lld: the store was lost or restored from a backup. "
-                          "Bring the newer store back, or accept that records may land again: millrace state -c %s adopt",
-                          (long long)facts->last_number, (long long)id.highest_decided, config_path);
+        return mr_err_set(
+            err, MR_EMISMATCH,
+            "the state store has decided %lld landings, the zone has seen number %lld: the store was lost or restored "
+            "from a backup. "
+            "Bring the newer store back, or accept that records may land again: millrace state -c %s adopt",
+            (long long)facts->last_number, (long long)id.highest_decided, config_path);
     return MR_OK;
 }
 
-/* ---- steps --------------------------------------------------------------------------------------------------------------- */
+/* ---- steps ---- */
 
 void app_next(struct app *a)
 {
@@ -154,7 +162,8 @@ void app_fail(struct app *a, int exit_code, const struct mr_err *err)
 {
     if (a->exit_code < exit_code)
         a->exit_code = exit_code;
-    mr_log_error(a->log, NULL, a->phase == APP_STARTING ? "start_failed" : "failed", MR_S("why", err->msg[0] ? err->msg : mr_code_text(err->code)));
+    mr_log_error(a->log, NULL, a->phase == APP_STARTING ? "start_failed" : "failed",
+                 MR_S("why", err->msg[0] ? err->msg : mr_code_text(err->code)));
     a->failed = true;
     if (a->phase >= APP_DRAINING)
         return;
@@ -289,8 +298,8 @@ static void alert_sink(void *arg, const struct mr_alert *alert)
 /* What told of the process that ended, not of what it left: if its cause is still there, it opens again by itself. */
 static bool is_over(enum mr_alert_id id)
 {
-    return id == MR_A_RELOAD_REFUSED || id == MR_A_SIGNATURE_BURST || id == MR_A_CLOCK_STEPPED || id == MR_A_QUEUE_SYNC_FAILED ||
-           id == MR_A_QUEUE_FULL || id == MR_A_QUEUE_CORRUPT || id == MR_A_STATE_FAILED;
+    return id == MR_A_RELOAD_REFUSED || id == MR_A_SIGNATURE_BURST || id == MR_A_CLOCK_STEPPED ||
+           id == MR_A_QUEUE_SYNC_FAILED || id == MR_A_QUEUE_FULL || id == MR_A_QUEUE_CORRUPT || id == MR_A_STATE_FAILED;
 }
 
 static void on_alerts(void *arg, const struct mr_err *err, const struct mr_alert *alerts, size_t count)
@@ -408,8 +417,12 @@ static void listen_begin(struct app *a)
         app_hub_served(a, i);
     if (a->failed)
         return;
-    struct mr_admin_options options = {
-        .loop = &a->loop, .listen = a->config->config->admin.listen, .ready = app_ready, .status = app_status, .refresh = app_refresh, .arg = a};
+    struct mr_admin_options options = {.loop = &a->loop,
+                                       .listen = a->config->config->admin.listen,
+                                       .ready = app_ready,
+                                       .status = app_status,
+                                       .refresh = app_refresh,
+                                       .arg = a};
     if (!a->o.once && mr_admin_listen(&options, &a->admin, &err) != MR_OK) {
         app_fail(a, 1, &err);
         return;
@@ -424,7 +437,9 @@ static void running_begin(struct app *a)
     mr_log_info(a->log, NULL, "ready", MR_S("version", MR_VERSION), MR_I("sources", a->config->config->sources_count),
                 MR_S("zone", a->config->config->zone.url), MR_I("admin_port", a->admin ? mr_admin_port(a->admin) : 0));
     if (a->config->config->alerts.url)
-        mr_log_warn(a->log, NULL, "alerts_url_unused", MR_S("why", "this version has no HTTP client: alerts are in the log, /metrics and the status page"));
+        mr_log_warn(
+            a->log, NULL, "alerts_url_unused",
+            MR_S("why", "this version has no HTTP client: alerts are in the log, /metrics and the status page"));
     if (a->o.on_ready)
         a->o.on_ready(a->o.arg, a);
     if (a->o.once)
@@ -432,10 +447,10 @@ static void running_begin(struct app *a)
 }
 
 static const struct app_step start_steps[12] = {
-    {"lock", lock_begin, NULL},       {"store", store_begin, NULL},       {"zone", zone_begin, NULL},
+    {"lock", lock_begin, NULL},         {"store", store_begin, NULL},       {"zone", zone_begin, NULL},
     {"instance", instance_begin, NULL}, {"landings", landings_begin, NULL}, {"alerts", alerts_begin, NULL},
-    {"hubs", hubs_begin, hubs_idle},  {"sources", sources_begin, NULL},   {"up", up_begin, NULL},
-    {"listen", listen_begin, NULL},   {"running", running_begin, NULL},   {0},
+    {"hubs", hubs_begin, hubs_idle},    {"sources", sources_begin, NULL},   {"up", up_begin, NULL},
+    {"listen", listen_begin, NULL},     {"running", running_begin, NULL},   {0},
 };
 
 /* -- stop: sources and hubs land what is captured, then everything is let go in the other order -- */
@@ -454,7 +469,8 @@ static void drain_begin(struct app *a)
 {
     for (struct mr_source *s = a->sources; s; s = s->next)
         if (a->o.once && s->paused)
-            mr_log_warn(a->log, s->name, "skipped", MR_S("why", "the source is paused"), MR_S("hint", "millrace resume -c FILE SOURCE"));
+            mr_log_warn(a->log, s->name, "skipped", MR_S("why", "the source is paused"),
+                        MR_S("hint", "millrace resume -c FILE SOURCE"));
 }
 
 /* Looked at again whenever something changes: a source that is still starting is asked once it is up. */
@@ -482,7 +498,8 @@ static void on_hub_landed(void *arg, const struct mr_err *err)
     struct app *a = slot->app;
     slot->busy = false;
     if (err->code != MR_OK) {
-        mr_log_error(a->log, NULL, "not_all_landed", MR_S("door", a->config->config->doors[slot->door]->name), MR_S("why", err->msg));
+        mr_log_error(a->log, NULL, "not_all_landed", MR_S("door", a->config->config->doors[slot->door]->name),
+                     MR_S("why", err->msg));
         a->exit_code = a->exit_code > 1 ? a->exit_code : 1;
     }
     app_next(a);
@@ -604,7 +621,7 @@ static void on_handle_closed(uv_handle_t *h)
 static void handles_begin(struct app *a)
 {
     a->ended = true;
-    uv_handle_t *handles[] = {(uv_handle_t *)&a->sigterm, (uv_handle_t *)&a->sigint, (uv_handle_t *)&a->sighup,
+    uv_handle_t *handles[] = {(uv_handle_t *)&a->sigterm, (uv_handle_t *)&a->sigint,   (uv_handle_t *)&a->sighup,
                               (uv_handle_t *)&a->tick,    (uv_handle_t *)&a->deadline, (uv_handle_t *)&a->poke};
     for (size_t i = 0; i < MR_COUNT(handles); i++)
         uv_close(handles[i], on_handle_closed);
@@ -627,7 +644,7 @@ static const struct app_step stop_steps[13] = {
     {0},
 };
 
-/* ---- signals ---------------------------------------------------------------------------------------------------------------- */
+/* ---- signals ---- */
 
 void app_out_of_time(struct app *a)
 {
@@ -645,7 +662,8 @@ static void on_deadline(uv_timer_t *t)
 
 void app_stop(struct app *a, const char *why)
 {
-    if (a->phase == APP_STARTING) { /* its step has calls out: let go of what there is when it is done; nothing was captured */
+    if (a->phase ==
+        APP_STARTING) { /* its step has calls out: let go of what there is when it is done; nothing was captured */
         a->stop_wanted = why;
         return;
     }

@@ -22,13 +22,16 @@ struct mr_app_options {
     void *arg;
     const char *replay_landing; /* land this one again, from the input that was kept for it, then end; NULL: serve */
 };
-/* The whole of `millrace run`: returns its exit code (0 fine, 1 the work or the world failed, 2 config, data_dir in use, store and zone do not match). */
+/* The whole of `millrace run`: returns its exit code (0 fine, 1 the work or the world failed, 2 config, data_dir in
+ * use, store and zone do not match). */
 int mr_app_run(const struct mr_app_options *options);
 
-/* -- shared by the files of app/, and by cli for what it does beside a server ---------------------------------------------------- */
+/* -- shared by the files of app/, and by cli for what it does beside a server -- */
 enum mr_code app_store_url(const struct mr_config *config, char out[4096], struct mr_err *err);
-/* Does this store belong to this zone? MR_EMISMATCH names the remedy. Blocks shortly. identify: write zone.json if both are new. */
-enum mr_code app_match(struct mr_zone *zone, const struct mr_store_facts *facts, bool identify, const char *config_path, struct mr_err *err);
+/* Does this store belong to this zone? MR_EMISMATCH names the remedy. Blocks shortly. identify: write zone.json if both
+ * are new. */
+enum mr_code app_match(struct mr_zone *zone, const struct mr_store_facts *facts, bool identify, const char *config_path,
+                       struct mr_err *err);
 /* flock on <data_dir>/lock; MR_EINUSE. The descriptor is the lock. */
 enum mr_code app_lock(const char *data_dir, int *fd, struct mr_err *err);
 
@@ -51,7 +54,7 @@ struct mr_source {
     void *self;
     enum source_state state;
     bool opened, paused, draining, drained, finished, gone, restart;
-    struct mr_err why;          /* of the last failure */
+    struct mr_err why; /* of the last failure */
     struct mr_backoff backoff;
     uint64_t retry_at_ms;
     struct mr_cell *up, *paused_cell;
@@ -60,8 +63,8 @@ struct mr_source {
 struct hub_slot {
     struct app *app;
     size_t door;
-    void *hub;                  /* NULL: this door has none here */
-    bool busy;                  /* asked for something that is not done yet */
+    void *hub; /* NULL: this door has none here */
+    bool busy; /* asked for something that is not done yet */
     bool started;
 };
 
@@ -78,7 +81,7 @@ struct app {
     struct mr_instance instance;
     struct mr_landings *landings;
     struct mr_core core;
-    struct hub_slot *hubs;      /* one a door */
+    struct hub_slot *hubs; /* one a door */
     struct mr_source *sources;
     struct mr_admin *admin;
     enum app_phase phase;
@@ -87,25 +90,30 @@ struct app {
     bool step_begun, step_done;
     int exit_code;
     bool failed, deadline_passed, ended;
-    const char *stop_wanted;    /* during the start: once the step at hand is done */
-    unsigned impatient;         /* --once: ticks in a row with an open alert that keeps it from landing */
+    const char *stop_wanted;      /* during the start: once the step at hand is done */
+    unsigned impatient;           /* --once: ticks in a row with an open alert that keeps it from landing */
     char *data_dir, *environment; /* fixed: they outlive every config */
 
     uv_signal_t sigterm, sigint, sighup;
     uv_timer_t tick, deadline;
-    uv_async_t poke;            /* look at the current step again */
+    uv_async_t poke; /* look at the current step again */
     unsigned handles_open;
     bool handles_made;
 
     /* replay */
-    struct { bool busy; } replay;
+    struct {
+        bool busy;
+    } replay;
 
     /* upkeep */
     uint64_t ticks;
     bool paused_out, renew_out, keep_out, disk_out, epoch_lost;
     struct mr_job disk_job;
-    struct { uint64_t zone_free, data_free; bool zone_ok, data_ok; } disk;
-    int64_t clock_offset_us;    /* wall minus monotonic */
+    struct {
+        uint64_t zone_free, data_free;
+        bool zone_ok, data_ok;
+    } disk;
+    int64_t clock_offset_us; /* wall minus monotonic */
     uint64_t clock_alert_ms;
 
     /* reload */
@@ -117,7 +125,8 @@ struct app {
 
 /* app.c */
 void app_next(struct app *a); /* something has changed: is the current step done? */
-void app_fail(struct app *a, int exit_code, const struct mr_err *err); /* a start step failed, or running cannot go on: stop */
+void app_fail(struct app *a, int exit_code,
+              const struct mr_err *err); /* a start step failed, or running cannot go on: stop */
 void app_stop(struct app *a, const char *why);
 void app_out_of_time(struct app *a); /* the drain has taken too long: stop without it, exit 1; nothing is lost */
 void app_hub_start(struct app *a, size_t door); /* opens and starts a door's hub, if it is not there yet */
@@ -130,7 +139,7 @@ struct mr_source *source_new(struct app *a, struct held_config *config, size_t i
 void source_start(struct mr_source *s);
 void source_stop(struct mr_source *s, bool for_good); /* for_good: freed once it is down */
 void source_pause(struct mr_source *s, bool paused);
-void source_retry(struct mr_source *s);               /* on the tick: back-off passed? */
+void source_retry(struct mr_source *s); /* on the tick: back-off passed? */
 void source_free(struct mr_source *s);
 const char *source_state_name(const struct mr_source *s);
 

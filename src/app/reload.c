@@ -2,7 +2,8 @@
 /* reload.c - SIGHUP: the file is read again on a worker, refused whole with its errors, or taken whole.
  *
  * Sources that are the same keep running on the config that they were made from; changed ones stop and start, gone ones
- * stop for good, new ones start. What cannot change without losing data (data_dir, state, zone.url, environment, listen) refuses the reload. */
+ * stop for good, new ones start. What cannot change without losing data (data_dir, state, zone.url, environment,
+ * listen) refuses the reload. */
 #include "app.h"
 
 #include <assert.h>
@@ -22,7 +23,8 @@ static void refuse(struct app *a)
     struct mr_buf text;
     mr_buf_init(&text, 1 << 16);
     mr_config_errors_text(a->reload_errors, &text);
-    mr_log_error(a->log, NULL, "reload_refused", MR_S("why", mr_buf_cstr(&text)), MR_S("hint", "the old config keeps serving"));
+    mr_log_error(a->log, NULL, "reload_refused", MR_S("why", mr_buf_cstr(&text)),
+                 MR_S("hint", "the old config keeps serving"));
     mr_alert_open(a->loop.alerts, MR_A_RELOAD_REFUSED, NULL, NULL, "%s", mr_buf_cstr(&text));
     mr_buf_free(&text);
     mr_config_errors_free(a->reload_errors);
@@ -42,7 +44,8 @@ static void take_sources(struct app *a, struct held_config *old)
             paused[at] = s->paused; /* a changed source stays paused */
         if (at >= 0 && s->config == old && mr_config_source_same(old->config, s->config_index, next, (size_t)at))
             kept[at] = true;
-        else if (at >= 0 && s->config != old && mr_config_source_same(s->config->config, s->config_index, next, (size_t)at))
+        else if (at >= 0 && s->config != old &&
+                 mr_config_source_same(s->config->config, s->config_index, next, (size_t)at))
             kept[at] = true;
         else
             source_stop(s, true);

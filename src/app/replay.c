@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* replay.c - `millrace replay --landing ID`: the landing's row goes to the hub that kept its input; then it is lost no longer. */
+/* replay.c - `millrace replay --landing ID`: the landing's row goes to the hub that kept its input; then it is lost no
+ * longer. */
 #include "app.h"
 
 #include <assert.h>
@@ -49,8 +50,8 @@ static void on_landing(void *arg, const struct mr_err *err, const struct mr_land
     if (err->code == MR_OK && count == 0)
         mr_err_set(&told, MR_ENOENT, "no landing %s; millrace verify names those that are lost", a->o.replay_landing);
     else if (err->code == MR_OK && !mr_str_eq(landings[0].state, MR_STR("lost")))
-        mr_err_set(&told, MR_EEXIST, "landing %s is not lost, it is %.*s: nothing to replay", a->o.replay_landing, (int)landings[0].state.n,
-                   landings[0].state.p);
+        mr_err_set(&told, MR_EEXIST, "landing %s is not lost, it is %.*s: nothing to replay", a->o.replay_landing,
+                   (int)landings[0].state.n, landings[0].state.p);
     if (told.code != MR_OK) {
         replay_end(a, &told);
         return;

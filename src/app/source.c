@@ -4,7 +4,7 @@
  *        ┌──────────────────────────────┐
  *   DOWN ─► STARTING ─► UP ─► STOPPING ─► DOWN
  *              └► BACKOFF ◄┘ │
- *                   └────────┴► STARTING (after its time) or STOPPING                                                     */
+ *                   └────────┴► STARTING (after its time) or STOPPING */
 #include "app.h"
 
 #include <assert.h>
@@ -15,10 +15,8 @@ static const struct {
     const char *name;
     unsigned next;
 } states[SOURCE_STATES] = {
-    [SOURCE_DOWN] = {"down", B(STARTING)},
-    [SOURCE_STARTING] = {"starting", B(UP) | B(BACKOFF) | B(STOPPING)},
-    [SOURCE_UP] = {"up", B(BACKOFF) | B(STOPPING)},
-    [SOURCE_BACKOFF] = {"backoff", B(STARTING) | B(STOPPING)},
+    [SOURCE_DOWN] = {"down", B(STARTING)},          [SOURCE_STARTING] = {"starting", B(UP) | B(BACKOFF) | B(STOPPING)},
+    [SOURCE_UP] = {"up", B(BACKOFF) | B(STOPPING)}, [SOURCE_BACKOFF] = {"backoff", B(STARTING) | B(STOPPING)},
     [SOURCE_STOPPING] = {"stopping", B(DOWN)},
 };
 
@@ -31,7 +29,8 @@ const char *source_state_name(const struct mr_source *s)
 static void source_go(struct mr_source *s, enum source_state to, const char *why)
 {
     assert(states[s->state].next & (1u << to));
-    mr_log_info(s->app->log, s->name, "state", MR_S("to", states[to].name), MR_S("was", states[s->state].name), MR_S("why", why));
+    mr_log_info(s->app->log, s->name, "state", MR_S("to", states[to].name), MR_S("was", states[s->state].name),
+                MR_S("why", why));
     s->state = to;
     mr_cell_set(s->up, to == SOURCE_UP);
 }
@@ -138,7 +137,7 @@ void source_pause(struct mr_source *s, bool paused)
         s->door->resume(s->self);
 }
 
-/* ---- what the door says ------------------------------------------------------------------------------------------------ */
+/* ---- what the door says ---- */
 
 const char *mr_source_name(const struct mr_source *src)
 {

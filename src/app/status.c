@@ -7,7 +7,10 @@
 
 static const char *phase_name(const struct app *a)
 {
-    static const char *const names[] = {[APP_STARTING] = "starting", [APP_RUNNING] = "running", [APP_DRAINING] = "draining", [APP_STOPPING] = "stopping"};
+    static const char *const names[] = {[APP_STARTING] = "starting",
+                                        [APP_RUNNING] = "running",
+                                        [APP_DRAINING] = "draining",
+                                        [APP_STOPPING] = "stopping"};
     return names[a->phase];
 }
 
@@ -17,7 +20,8 @@ static void put_alert(void *arg, const struct mr_alert *alert)
     char at[28];
     mr_time_text(alert->opened_us, at);
     mr_buf_puts(json, json->p[json->n - 1] == '[' ? "" : ",");
-    mr_buf_printf(json, "{\"name\":\"%s\",\"severity\":\"%s\",\"source\":", mr_alert_rows[alert->id].name, mr_alert_rows[alert->id].error ? "error" : "warn");
+    mr_buf_printf(json, "{\"name\":\"%s\",\"severity\":\"%s\",\"source\":", mr_alert_rows[alert->id].name,
+                  mr_alert_rows[alert->id].error ? "error" : "warn");
     mr_json_put_string(json, mr_str_c(alert->source));
     mr_buf_puts(json, ",\"stream\":");
     mr_json_put_string(json, mr_str_c(alert->stream));
@@ -32,7 +36,8 @@ static void put_source(const struct mr_source *s, struct mr_buf *json)
 {
     mr_buf_puts(json, "{\"name\":");
     mr_json_put_string(json, mr_str_c(s->name));
-    mr_buf_printf(json, ",\"door\":\"%s\",\"state\":\"%s\",\"paused\":%s", s->door->name, source_state_name(s), s->paused ? "true" : "false");
+    mr_buf_printf(json, ",\"door\":\"%s\",\"state\":\"%s\",\"paused\":%s", s->door->name, source_state_name(s),
+                  s->paused ? "true" : "false");
     if (s->state == SOURCE_BACKOFF) {
         mr_buf_puts(json, ",\"why\":");
         mr_json_put_string(json, mr_str_c(s->why.msg));
@@ -47,8 +52,11 @@ void app_status(void *arg, struct mr_buf *json)
     struct app *a = arg;
     char now[28];
     mr_time_text(mr_wall_us(), now);
-    mr_buf_printf(json, "{\"version\":\"%s\",\"phase\":\"%s\",\"now\":\"%s\",\"instance\":\"%s\",\"memory\":{\"used\":%zu,\"limit\":%zu}", MR_VERSION,
-                  phase_name(a), now, a->instance.id, mr_budget_used(a->loop.budget), mr_budget_limit(a->loop.budget));
+    mr_buf_printf(json,
+                  "{\"version\":\"%s\",\"phase\":\"%s\",\"now\":\"%s\",\"instance\":\"%s\",\"memory\":{\"used\":%zu,"
+                  "\"limit\":%zu}",
+                  MR_VERSION, phase_name(a), now, a->instance.id, mr_budget_used(a->loop.budget),
+                  mr_budget_limit(a->loop.budget));
     for (size_t i = 0; i < a->config->config->doors_count; i++)
         if (a->hubs[i].started && a->config->config->doors[i]->hub_status)
             a->config->config->doors[i]->hub_status(a->hubs[i].hub, json);

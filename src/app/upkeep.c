@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* upkeep.c - what is looked at again and again: pauses, back-offs, the instance's lease, free disk, retention, the clock. */
+/* upkeep.c - what is looked at again and again: pauses, back-offs, the instance's lease, free disk, retention, the
+ * clock. */
 #include "app.h"
 
 #include "millrace/file.h"
@@ -7,12 +8,12 @@
 #include <stdlib.h>
 
 enum {
-    TICK_MS = 500,          /* a pause is seen within a second */
+    TICK_MS = 500, /* a pause is seen within a second */
     LEASE_MS = 30000,
-    RENEW_TICKS = 20,       /* 10 s */
-    DISK_TICKS = 10,        /* 5 s */
-    KEEP_TICKS = 7200,      /* an hour */
-    ONCE_TICKS = 20,        /* 10 s */
+    RENEW_TICKS = 20,  /* 10 s */
+    DISK_TICKS = 10,   /* 5 s */
+    KEEP_TICKS = 7200, /* an hour */
+    ONCE_TICKS = 20,   /* 10 s */
     CLOCK_STEP_US = 5000000,
     CLOCK_ALERT_MS = 600000,
     SEEN_DAYS = 8
@@ -39,7 +40,8 @@ static void on_renewed(void *arg, const struct mr_err *err)
     a->renew_out = false;
     app_next(a);
     if (err->code == MR_EEPOCH && !a->epoch_lost) {
-        a->epoch_lost = true; /* with the lock on data_dir held nobody should: say so and stop, the next start resumes */
+        a->epoch_lost =
+            true; /* with the lock on data_dir held nobody should: say so and stop, the next start resumes */
         app_fail(a, 1, err);
     }
 }
@@ -56,7 +58,8 @@ static void on_kept(void *arg, const struct mr_err *err, const struct mr_kept *k
     if (kept->seen_shortened_to != MR_NO_DAY) {
         char day[11];
         mr_day_text(kept->seen_shortened_to, day);
-        mr_alert_open(a->loop.alerts, MR_A_DEDUP_WINDOW, NULL, NULL, "event ids before %s were dropped early: more than dedup.max_ids", day);
+        mr_alert_open(a->loop.alerts, MR_A_DEDUP_WINDOW, NULL, NULL,
+                      "event ids before %s were dropped early: more than dedup.max_ids", day);
     } else {
         mr_alert_close(a->loop.alerts, MR_A_DEDUP_WINDOW, NULL, NULL);
     }
@@ -68,7 +71,9 @@ static void keep(struct app *a)
     const struct mr_config *c = a->config->config;
     int64_t now_us = mr_wall_us();
     /* At least the default window: a source that left the config by mistake finds its ids again. */
-    struct mr_keep keep = {.before_us = now_us - c->state.keep_ms * 1000, .seen_before_day = mr_day_of(now_us) - SEEN_DAYS, .seen_max_ids = 0};
+    struct mr_keep keep = {.before_us = now_us - c->state.keep_ms * 1000,
+                           .seen_before_day = mr_day_of(now_us) - SEEN_DAYS,
+                           .seen_max_ids = 0};
     for (const struct mr_source *s = a->sources; s; s = s->next)
         if (s->door->keeps && s->opened) {
             int64_t window_ms = 0;
@@ -95,7 +100,8 @@ static void disk_guard(struct app *a, const char *what, uint64_t free_bytes)
 {
     mr_cell_set(mr_metric(a->loop.metrics, MR_M_DISK_FREE, what), (double)free_bytes);
     if (free_bytes < (uint64_t)a->core.disk_reserve)
-        mr_alert_open(a->loop.alerts, MR_A_DISK_LOW, NULL, what, "%llu MiB free where the %s lies, less than limits.disk_reserve (%llu MiB)",
+        mr_alert_open(a->loop.alerts, MR_A_DISK_LOW, NULL, what,
+                      "%llu MiB free where the %s lies, less than limits.disk_reserve (%llu MiB)",
                       (unsigned long long)(free_bytes >> 20), what, (unsigned long long)a->core.disk_reserve >> 20);
     else
         mr_alert_close(a->loop.alerts, MR_A_DISK_LOW, NULL, what);
@@ -121,7 +127,8 @@ static void clock_look(struct app *a)
     uint64_t now_ms = mr_loop_now_ms(&a->loop);
     if (step_us > CLOCK_STEP_US || step_us < -CLOCK_STEP_US) {
         a->clock_alert_ms = now_ms;
-        mr_alert_open(a->loop.alerts, MR_A_CLOCK_STEPPED, NULL, NULL, "the wall clock moved by %lld s", (long long)(step_us / 1000000));
+        mr_alert_open(a->loop.alerts, MR_A_CLOCK_STEPPED, NULL, NULL, "the wall clock moved by %lld s",
+                      (long long)(step_us / 1000000));
     } else if (a->clock_alert_ms && now_ms - a->clock_alert_ms > CLOCK_ALERT_MS) {
         a->clock_alert_ms = 0;
         mr_alert_close(a->loop.alerts, MR_A_CLOCK_STEPPED, NULL, NULL);
@@ -134,7 +141,8 @@ static void count_blocking(void *arg, const struct mr_alert *alert)
     *(bool *)arg |= alert->id == MR_A_ZONE_UNWRITABLE || alert->id == MR_A_STATE_FAILED;
 }
 
-/* --once has a retry budget: a zone or store that stays away ends it with exit 1; what was captured waits in the queue. */
+/* --once has a retry budget: a zone or store that stays away ends it with exit 1; what was captured waits in the queue.
+ */
 static void patience(struct app *a)
 {
     bool blocked = false;

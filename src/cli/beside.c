@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* beside.c - the state store for a verb that runs beside a server, or without one: a loop of its own, each call awaited. */
+/* beside.c - the state store for a verb that runs beside a server, or without one: a loop of its own, each call
+ * awaited. */
 #include "cli.h"
 
 #include "app/app.h"

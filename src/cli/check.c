@@ -9,13 +9,14 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-static const char help[] = "usage: millrace check -c FILE [--offline]\n"
-                           "\n"
-                           "Tries what FILE names and changes nothing. A line each on stdout: `ok|warn|fail source[/stream]: text`.\n"
-                           "\n"
-                           "  --offline   look at the file alone\n"
-                           "\n"
-                           "Exit code 0; 1 on any fail; 2 if the file itself is wrong.\n";
+static const char help[] =
+    "usage: millrace check -c FILE [--offline]\n"
+    "\n"
+    "Tries what FILE names and changes nothing. A line each on stdout: `ok|warn|fail source[/stream]: text`.\n"
+    "\n"
+    "  --offline   look at the file alone\n"
+    "\n"
+    "Exit code 0; 1 on any fail; 2 if the file itself is wrong.\n";
 
 struct checking {
     struct mr_check check;
@@ -70,7 +71,8 @@ static bool check_match(const struct mr_config *config, const char *config_path)
     struct mr_zone *zone;
     if (beside_open(&b, config, false, &err) != MR_OK) {
         bool fresh = err.code == MR_ENOENT;
-        say(fresh ? MR_CHECK_OK : MR_CHECK_FAIL, "state", NULL, fresh ? "no state yet: the first run makes it" : err.msg);
+        say(fresh ? MR_CHECK_OK : MR_CHECK_FAIL, "state", NULL,
+            fresh ? "no state yet: the first run makes it" : err.msg);
         return fresh;
     }
     enum mr_code code = mr_zone_open(config->zone.url, &zone, &err);
@@ -78,7 +80,8 @@ static bool check_match(const struct mr_config *config, const char *config_path)
         code = app_match(zone, mr_store_facts(b.store), false, config_path, &err);
         mr_zone_close(zone);
     }
-    say(code == MR_OK ? MR_CHECK_OK : MR_CHECK_FAIL, "state", NULL, code == MR_OK ? "the state store belongs to the zone" : err.msg);
+    say(code == MR_OK ? MR_CHECK_OK : MR_CHECK_FAIL, "state", NULL,
+        code == MR_OK ? "the state store belongs to the zone" : err.msg);
     beside_close(&b);
     return code == MR_OK;
 }

@@ -25,7 +25,9 @@ static const struct verb {
 
 static void usage(FILE *to)
 {
-    fputs("usage: millrace VERB -c FILE …\n\nmillrace brings a company's outside world into one raw zone: nothing is lost, nothing lands twice.\n\n", to);
+    fputs("usage: millrace VERB -c FILE …\n\nmillrace brings a company's outside world into one raw zone: nothing is "
+          "lost, nothing lands twice.\n\n",
+          to);
     for (size_t i = 0; i < MR_COUNT(verbs); i++)
         fprintf(to, "  %-8s %s\n", verbs[i].name, verbs[i].does);
     fputs("\nmillrace VERB --help says more. A first config: millrace config sample\n", to);
@@ -63,7 +65,8 @@ static const struct cli_flag *flag_of(const struct cli_flag *flags, const char *
     return NULL;
 }
 
-bool cli_parse(int argc, char **argv, const char *help, const struct cli_flag *flags, struct cli_args *out, int *exit_code)
+bool cli_parse(int argc, char **argv, const char *help, const struct cli_flag *flags, struct cli_args *out,
+               int *exit_code)
 {
     *out = (struct cli_args){0};
     *exit_code = 2;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* cli.h - argv to verb; a file a verb. Exit codes: 0 fine; 1 the work failed; 2 usage, or what the config file alone shows. */
+/* cli.h - argv to verb; a file a verb. Exit codes: 0 fine; 1 the work failed; 2 usage, or what the config file alone
+ * shows. */
 #ifndef MR_CLI_CLI_H
 #define MR_CLI_CLI_H
 
@@ -20,19 +21,21 @@ int mr_cli_config(int argc, char **argv);
 int mr_cli_pause(int argc, char **argv); /* pause and resume */
 int mr_cli_replay(int argc, char **argv);
 
-/* -- shared by verbs ---------------------------------------------------------------------------------------------------- */
+/* -- shared by verbs -- */
 struct cli_flag {
-    const char *name;      /* "--once" */
-    const char **value;    /* takes a value; or NULL */
-    bool *set;             /* or: was it there? */
+    const char *name;   /* "--once" */
+    const char **value; /* takes a value; or NULL */
+    bool *set;          /* or: was it there? */
 };
 struct cli_args {
-    const char *config;    /* -c FILE, mandatory unless no_config */
+    const char *config;       /* -c FILE, mandatory unless no_config */
     const char *const *words; /* what is no option, in order */
     int words_count;
 };
-/* Parses -c/--config, the verb's flags and words; `--help` prints `help` to stdout and makes the caller return 0. *exit_code >= 0: return it. */
-bool cli_parse(int argc, char **argv, const char *help, const struct cli_flag *flags, struct cli_args *out, int *exit_code);
+/* Parses -c/--config, the verb's flags and words; `--help` prints `help` to stdout and makes the caller return 0.
+ * *exit_code >= 0: return it. */
+bool cli_parse(int argc, char **argv, const char *help, const struct cli_flag *flags, struct cli_args *out,
+               int *exit_code);
 /* Loads the config with all doors; on errors prints them and returns NULL (exit code 2). */
 struct mr_config *cli_config(const char *path);
 
@@ -41,14 +44,14 @@ struct beside {
     struct mr_loop loop;
     struct mr_store *store;
     struct mr_log *log;
-    struct mr_err err;  /* of the last awaited call */
+    struct mr_err err; /* of the last awaited call */
     bool waiting;
 };
 /* MR_ENOENT: nothing was ever run here. create: make the store. */
 MR_MUST enum mr_code beside_open(struct beside *b, const struct mr_config *config, bool create, struct mr_err *err);
-void beside_await(struct beside *b);                            /* until a callback has called beside_done */
+void beside_await(struct beside *b); /* until a callback has called beside_done */
 void beside_done(struct beside *b, const struct mr_err *err);
-void beside_on_done(void *arg, const struct mr_err *err);       /* an mr_done_cb for plain calls; arg: struct beside */
+void beside_on_done(void *arg, const struct mr_err *err); /* an mr_done_cb for plain calls; arg: struct beside */
 void beside_close(struct beside *b);
 
 #endif

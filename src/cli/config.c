@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* cli/config.c - `millrace config schema|docs|sample|metrics`: the pages made from the tables, to stdout. Needs no config file. */
+/* cli/config.c - `millrace config schema|docs|sample|metrics`: the pages made from the tables, to stdout. Needs no
+ * config file. */
 #include "cli.h"
 #include "millrace/metrics.h"
 #include "sources/doors.h"
@@ -27,7 +28,10 @@ static void metrics_page(const struct mr_door *const *doors, size_t count, struc
 static const struct page {
     const char *name;
     void (*make)(const struct mr_door *const *doors, size_t count, struct mr_buf *out);
-} pages[] = {{"schema", mr_config_schema}, {"docs", mr_config_reference}, {"sample", mr_config_sample}, {"metrics", metrics_page}};
+} pages[] = {{"schema", mr_config_schema},
+             {"docs", mr_config_reference},
+             {"sample", mr_config_sample},
+             {"metrics", metrics_page}};
 
 static int print_page(const struct page *page)
 {

@@ -8,23 +8,26 @@
 
 #include <stdlib.h>
 
-static const char help[] = "usage: millrace explain -c FILE SOURCE REQUEST.json [--at UNIX]\n"
-                           "\n"
-                           "Would this captured request be accepted, and if not, why? One JSON line a request on stdout:\n"
-                           "  {\"verdict\": \"accept\"|\"reject\", \"cause\": …, \"reason\": …}\n"
-                           "REQUEST.json: {\"method\", \"path\", \"headers\": [[name, value], …], \"body_base64\"}; several as NDJSON; - is stdin.\n"
-                           "\n"
-                           "  --at UNIX  judge the replay window as of that second; default: now\n"
-                           "\n"
-                           "Exit code 0 if all are accepted, 1 if not, 2 if REQUEST cannot be read. Repeats (dedup) are not looked at.\n";
+static const char help[] =
+    "usage: millrace explain -c FILE SOURCE REQUEST.json [--at UNIX]\n"
+    "\n"
+    "Would this captured request be accepted, and if not, why? One JSON line a request on stdout:\n"
+    "  {\"verdict\": \"accept\"|\"reject\", \"cause\": …, \"reason\": …}\n"
+    "REQUEST.json: {\"method\", \"path\", \"headers\": [[name, value], …], \"body_base64\"}; several as NDJSON; - is "
+    "stdin.\n"
+    "\n"
+    "  --at UNIX  judge the replay window as of that second; default: now\n"
+    "\n"
+    "Exit code 0 if all are accepted, 1 if not, 2 if REQUEST cannot be read. Repeats (dedup) are not looked at.\n";
 
 enum { REQUEST_MAX = 512 << 20, HEADERS_MAX = 1024 };
-static const long long AT_MAX = 253402300799; /* the last second of the year 9999: in microseconds it is far from wrapping */
+static const long long AT_MAX =
+    253402300799; /* the last second of the year 9999: in microseconds it is far from wrapping */
 
 struct captured { /* one request, decoded */
     struct mr_captured request;
     struct mr_header headers[HEADERS_MAX];
-    struct mr_buf text;       /* strings, decoded: slices are made once it has stopped growing */
+    struct mr_buf text; /* strings, decoded: slices are made once it has stopped growing */
     size_t at[2 * HEADERS_MAX + 3];
     size_t count;
 };
@@ -49,8 +52,8 @@ static const char *read_headers(struct captured *c, struct mr_json_slice headers
         if (item.type != MR_JSON_ARRAY)
             return "\"headers\" must be an array of [name, value]";
         mr_json_iter(&pair, item);
-        if (!mr_json_next(&pair, &key, &name) || !mr_json_next(&pair, &key, &value) || mr_json_next(&pair, &key, &more) || !put_string(c, name) ||
-            !put_string(c, value))
+        if (!mr_json_next(&pair, &key, &name) || !mr_json_next(&pair, &key, &value) ||
+            mr_json_next(&pair, &key, &more) || !put_string(c, name) || !put_string(c, value))
             return "each header must be [name, value], both strings";
         c->request.headers_count++;
     }
@@ -112,7 +115,8 @@ static int explain_one(const struct mr_config *config, size_t at, struct capture
     }
     struct mr_buf out;
     mr_buf_init(&out, 1 << 16);
-    bool accepted = config->doors[source->door]->explain(source->options, config->hub_options[source->door], &c->request, at_us, &out);
+    bool accepted = config->doors[source->door]->explain(source->options, config->hub_options[source->door],
+                                                         &c->request, at_us, &out);
     printf("%s\n", mr_buf_cstr(&out));
     mr_buf_free(&out);
     return accepted ? 0 : 1;
@@ -163,7 +167,8 @@ int mr_cli_explain(int argc, char **argv)
     char *end = NULL;
     long long at_s = at_text ? strtoll(at_text, &end, 10) : 0;
     if (args.words_count != 2 || (at_text && (*end || end == at_text || at_s < 0 || at_s > AT_MAX))) {
-        fprintf(stderr, "millrace explain: give SOURCE and REQUEST.json%s\n\n%s", at_text ? "; --at is a number of seconds since 1970" : "", help);
+        fprintf(stderr, "millrace explain: give SOURCE and REQUEST.json%s\n\n%s",
+                at_text ? "; --at is a number of seconds since 1970" : "", help);
         return 2;
     }
     struct mr_config *config = cli_config(args.config);
@@ -176,7 +181,8 @@ int mr_cli_explain(int argc, char **argv)
     const char *path = strcmp(args.words[1], "-") == 0 ? "/dev/stdin" : args.words[1];
     exit_code = 2;
     if (at < 0 || !config->doors[config->sources[at].door]->explain)
-        fprintf(stderr, "millrace explain: no source \"%s\" that receives requests in %s\n", args.words[0], args.config);
+        fprintf(stderr, "millrace explain: no source \"%s\" that receives requests in %s\n", args.words[0],
+                args.config);
     else if (mr_file_read(path, REQUEST_MAX, &text, &n, &err) != MR_OK)
         fprintf(stderr, "millrace explain: REQUEST cannot be read: %s\n", err.msg);
     else if (n == 0)

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli.h"
 
-static const char help[] = "usage: millrace pause -c FILE SOURCE\n"
-                           "       millrace resume -c FILE SOURCE\n"
-                           "\n"
-                           "A paused source takes nothing in until it is resumed, across restarts; a running server sees it within a second.\n"
-                           "A paused webhook answers 503 with Retry-After. What was captured before still lands.\n";
+static const char help[] =
+    "usage: millrace pause -c FILE SOURCE\n"
+    "       millrace resume -c FILE SOURCE\n"
+    "\n"
+    "A paused source takes nothing in until it is resumed, across restarts; a running server sees it within a second.\n"
+    "A paused webhook answers 503 with Retry-After. What was captured before still lands.\n";
 
 int mr_cli_pause(int argc, char **argv)
 {

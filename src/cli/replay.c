@@ -3,11 +3,13 @@
 
 #include "app/app.h"
 
-static const char help[] = "usage: millrace replay -c FILE --landing ID\n"
-                           "\n"
-                           "Lands again what landing ID held, from the input that was kept for it (a webhook's queue segments). The records carry the\n"
-                           "run id under `replay` and keep their `id`; the live position does not move. Only with the server stopped.\n"
-                           "`millrace verify` and the alert landing_lost name the landings that need it.\n";
+static const char help[] =
+    "usage: millrace replay -c FILE --landing ID\n"
+    "\n"
+    "Lands again what landing ID held, from the input that was kept for it (a webhook's queue segments). The records "
+    "carry the\n"
+    "run id under `replay` and keep their `id`; the live position does not move. Only with the server stopped.\n"
+    "`millrace verify` and the alert landing_lost name the landings that need it.\n";
 
 int mr_cli_replay(int argc, char **argv)
 {

@@ -4,16 +4,18 @@
 #include "app/app.h"
 #include "millrace/fault.h"
 
-static const char help[] = "usage: millrace run -c FILE [--once]\n"
-                           "\n"
-                           "Serves: opens the listeners, takes the world in, lands it in the raw zone, until SIGTERM or SIGINT.\n"
-                           "\n"
-                           "  -c FILE    the config (see: millrace config docs)\n"
-                           "  --once     open no listener; land what is there now, then end. Paused sources are skipped and named\n"
-                           "  --points   list the named crash and failure points of this build, one a line\n"
-                           "\n"
-                           "SIGTERM drains within shutdown_timeout and exits 0; SIGHUP reads FILE again.\n"
-                           "Exit codes: 0 fine; 1 the work failed or the world refused; 2 config, data_dir in use, or a store that is not the zone's.\n";
+static const char help[] =
+    "usage: millrace run -c FILE [--once]\n"
+    "\n"
+    "Serves: opens the listeners, takes the world in, lands it in the raw zone, until SIGTERM or SIGINT.\n"
+    "\n"
+    "  -c FILE    the config (see: millrace config docs)\n"
+    "  --once     open no listener; land what is there now, then end. Paused sources are skipped and named\n"
+    "  --points   list the named crash and failure points of this build, one a line\n"
+    "\n"
+    "SIGTERM drains within shutdown_timeout and exits 0; SIGHUP reads FILE again.\n"
+    "Exit codes: 0 fine; 1 the work failed or the world refused; 2 config, data_dir in use, or a store that is not the "
+    "zone's.\n";
 
 static int print_points(void)
 {

@@ -13,13 +13,15 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-static const char help[] = "usage: millrace send -c FILE SOURCE [BODYFILE|-] [--to URL]\n"
-                           "\n"
-                           "Signs the body (a file, or stdin) with the source's first secret as the vendor would, POSTs it, prints the answer.\n"
-                           "\n"
-                           "  --to URL   http://host:port/path; default: this machine, the port of http.listen, the source's path\n"
-                           "\n"
-                           "Exit code 0 if the answer is 2xx, else 1.\n";
+static const char help[] =
+    "usage: millrace send -c FILE SOURCE [BODYFILE|-] [--to URL]\n"
+    "\n"
+    "Signs the body (a file, or stdin) with the source's first secret as the vendor would, POSTs it, prints the "
+    "answer.\n"
+    "\n"
+    "  --to URL   http://host:port/path; default: this machine, the port of http.listen, the source's path\n"
+    "\n"
+    "Exit code 0 if the answer is 2xx, else 1.\n";
 
 enum { BODY_MAX = 256 << 20, ANSWER_MAX = 1 << 20, TIMEOUT_S = 30 };
 
@@ -57,7 +59,8 @@ static int connect_to(const struct url *url, struct mr_err *err)
     for (struct addrinfo *a = list; a && fd < 0; a = a->ai_next) {
         fd = socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC, a->ai_protocol);
         if (fd >= 0 && connect(fd, a->ai_addr, a->ai_addrlen) != 0) {
-            mr_err_set(err, MR_ENET, "connect to %s:%s: %s; is the server running?", url->host, url->port, strerror(errno));
+            mr_err_set(err, MR_ENET, "connect to %s:%s: %s; is the server running?", url->host, url->port,
+                       strerror(errno));
             close(fd);
             fd = -1;
         }
@@ -82,7 +85,9 @@ static int post(const struct url *url, struct mr_str headers, struct mr_str body
     }
     mr_buf_init(&request, (size_t)BODY_MAX + (1 << 20));
     mr_buf_init(&answer, ANSWER_MAX);
-    mr_buf_printf(&request, "POST %s HTTP/1.1\r\nHost: %s:%s\r\nUser-Agent: millrace-send/%s\r\nContent-Type: application/json\r\nContent-Length: %zu\r\nConnection: close\r\n",
+    mr_buf_printf(&request,
+                  "POST %s HTTP/1.1\r\nHost: %s:%s\r\nUser-Agent: millrace-send/%s\r\nContent-Type: "
+                  "application/json\r\nContent-Length: %zu\r\nConnection: close\r\n",
                   url->target, url->host, url->port, MR_VERSION, body.n);
     mr_buf_put(&request, headers.p, headers.n);
     mr_buf_puts(&request, "\r\n");
@@ -133,14 +138,16 @@ static int sign_and_post(const struct mr_config *config, size_t at, const char *
     struct url url;
     int exit_code = 2;
     if (!door->sign) {
-        fprintf(stderr, "millrace send: source %s is a %s source; only one that receives can be sent to\n", source->name, door->name);
+        fprintf(stderr, "millrace send: source %s is a %s source; only one that receives can be sent to\n",
+                source->name, door->name);
         return 2;
     }
     mr_buf_init(&body, BODY_MAX);
     mr_buf_init(&headers, 1 << 16);
     mr_buf_init(&url_text, 1 << 16);
     if (read_body(path, &body)) {
-        if (door->sign(source->options, config->hub_options[source->door], mr_buf_str(&body), mr_wall_us(), &url_text, &headers, &err) != MR_OK)
+        if (door->sign(source->options, config->hub_options[source->door], mr_buf_str(&body), mr_wall_us(), &url_text,
+                       &headers, &err) != MR_OK)
             fprintf(stderr, "millrace send: %s\n", err.msg);
         else if (!cut_url(to ? to : mr_buf_cstr(&url_text), &url))
             fprintf(stderr, "millrace send: --to must be http://host:port/path, not \"%s\"\n", to);

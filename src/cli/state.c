@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* state.c - the positions that decide what is read next, for a person to see and to change. Safe beside a running server:
- * a position that was set makes the server's next compare-and-swap fail, and it reads again. */
+/* state.c - the positions that decide what is read next, for a person to see and to change. Safe beside a running
+ * server: a position that was set makes the server's next compare-and-swap fail, and it reads again. */
 #include "cli.h"
 
 #include "app/app.h"
@@ -12,10 +12,13 @@
 
 static const char help[] =
     "usage: millrace state -c FILE show   [SOURCE[/STREAM]]\n"
-    "       millrace state -c FILE reset  SOURCE[/STREAM]             forget the positions: what is still there is read again, and lands again\n"
+    "       millrace state -c FILE reset  SOURCE[/STREAM]             forget the positions: what is still there is "
+    "read again, and lands again\n"
     "       millrace state -c FILE set    SOURCE/STREAM PART VALUE    VALUE is JSON, as `show` prints it\n"
-    "       millrace state -c FILE backup PATH                        a copy of the store, taken while the server runs\n"
-    "       millrace state -c FILE adopt                              accept this store for this zone; only with the server stopped\n"
+    "       millrace state -c FILE backup PATH                        a copy of the store, taken while the server "
+    "runs\n"
+    "       millrace state -c FILE adopt                              accept this store for this zone; only with the "
+    "server stopped\n"
     "\n"
     "Tokens are masked. show prints: SOURCE STREAM PART VERSION VALUE CHANGED, tab-separated.\n";
 
@@ -39,8 +42,8 @@ static void print_positions(void *arg, const struct mr_err *err, const struct mr
         if (ask->stream.p && !mr_str_eq(ask->stream, p[i].stream))
             continue;
         mr_time_text(p[i].changed_us, at);
-        printf("%.*s\t%.*s\t%.*s\t%" PRId64 "\t%.*s\t%s\n", (int)p[i].source.n, p[i].source.p, (int)p[i].stream.n, p[i].stream.p, (int)p[i].part.n,
-               p[i].part.p, p[i].version, (int)p[i].value.n, p[i].value.p, at);
+        printf("%.*s\t%.*s\t%.*s\t%" PRId64 "\t%.*s\t%s\n", (int)p[i].source.n, p[i].source.p, (int)p[i].stream.n,
+               p[i].stream.p, (int)p[i].part.n, p[i].part.p, p[i].version, (int)p[i].value.n, p[i].value.p, at);
     }
     beside_done(ask->b, err);
 }
@@ -89,7 +92,8 @@ static int reset(struct beside *b, const struct cli_args *args)
     beside_await(b);
     for (size_t i = 0; i < parts.count; i++) {
         if (b->err.code == MR_OK) {
-            mr_store_position_set(b->store, source, mr_str_c(parts.streams[i]), mr_str_c(parts.names[i]), (struct mr_str){0}, beside_on_done, b);
+            mr_store_position_set(b->store, source, mr_str_c(parts.streams[i]), mr_str_c(parts.names[i]),
+                                  (struct mr_str){0}, beside_on_done, b);
             beside_await(b);
         }
         free(parts.streams[i]);
@@ -100,7 +104,8 @@ static int reset(struct beside *b, const struct cli_args *args)
     if (b->err.code == MR_OK && parts.count == 0)
         mr_err_set(&b->err, MR_ENOENT, "%s has no position; millrace state show lists them", args->words[1]);
     if (b->err.code == MR_OK)
-        printf("%zu position%s forgotten; what the source still has is read again, and lands again\n", parts.count, parts.count == 1 ? "" : "s");
+        printf("%zu position%s forgotten; what the source still has is read again, and lands again\n", parts.count,
+               parts.count == 1 ? "" : "s");
     return 0;
 }
 
@@ -117,7 +122,8 @@ static int set(struct beside *b, const struct cli_args *args)
         return 2;
     }
     split(args->words[1], &source, &stream);
-    mr_store_position_set(b->store, source, stream, mr_str_c(args->words[2]), mr_str_c(args->words[3]), beside_on_done, b);
+    mr_store_position_set(b->store, source, stream, mr_str_c(args->words[2]), mr_str_c(args->words[3]), beside_on_done,
+                          b);
     beside_await(b);
     if (b->err.code == MR_OK)
         printf("set; a running server reads from there within a landing, and what follows that position lands again\n");
@@ -186,7 +192,11 @@ int mr_cli_state(int argc, char **argv)
         return 1;
     }
     b.err = (struct mr_err){0};
-    exit_code = verb == 0 ? show(&b, &args) : verb == 1 ? reset(&b, &args) : verb == 2 ? set(&b, &args) : verb == 3 ? backup(&b, &args) : adopt(&b, config);
+    exit_code = verb == 0   ? show(&b, &args)
+                : verb == 1 ? reset(&b, &args)
+                : verb == 2 ? set(&b, &args)
+                : verb == 3 ? backup(&b, &args)
+                            : adopt(&b, config);
     if (b.err.code != MR_OK) {
         fprintf(stderr, "millrace state: %s\n", b.err.msg);
         exit_code = exit_code ? exit_code : 1;

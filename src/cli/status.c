@@ -6,10 +6,11 @@
 
 #include <inttypes.h>
 
-static const char help[] = "usage: millrace status -c FILE [--json]\n"
-                           "\n"
-                           "Sources, their positions and last runs, pauses, and open alerts, read from the state store: no server is needed.\n"
-                           "A running server tells more (queue depth, memory, states) at http://<admin.listen>/api/status.\n";
+static const char help[] =
+    "usage: millrace status -c FILE [--json]\n"
+    "\n"
+    "Sources, their positions and last runs, pauses, and open alerts, read from the state store: no server is needed.\n"
+    "A running server tells more (queue depth, memory, states) at http://<admin.listen>/api/status.\n";
 
 struct status {
     struct beside b;
@@ -43,9 +44,11 @@ static void on_paused(void *arg, const struct mr_err *err, const struct mr_str *
             paused |= mr_str_eq(sources[k], mr_str_c(c->sources[i].name));
         mr_buf_puts(&s->json, i ? ",{" : "{");
         put(&s->json, "name", mr_str_c(c->sources[i].name));
-        mr_buf_printf(&s->json, ",\"door\":\"%s\",\"paused\":%s}", c->doors[c->sources[i].door]->name, paused ? "true" : "false");
+        mr_buf_printf(&s->json, ",\"door\":\"%s\",\"paused\":%s}", c->doors[c->sources[i].door]->name,
+                      paused ? "true" : "false");
         if (!s->as_json)
-            printf("source  %-24s %-10s %s\n", c->sources[i].name, c->doors[c->sources[i].door]->name, paused ? "paused" : "");
+            printf("source  %-24s %-10s %s\n", c->sources[i].name, c->doors[c->sources[i].door]->name,
+                   paused ? "paused" : "");
     }
     mr_buf_puts(&s->json, "]");
     beside_done(&s->b, err);
@@ -68,8 +71,8 @@ static void on_positions(void *arg, const struct mr_err *err, const struct mr_po
         mr_buf_put(&s->json, p[i].value.p, p[i].value.n);
         mr_buf_printf(&s->json, ",\"changed_at\":\"%s\"}", at);
         if (!s->as_json)
-            printf("landed  %-24.*s %.*s up to %.*s at %s\n", (int)p[i].source.n, p[i].source.p, (int)p[i].stream.n, p[i].stream.p, (int)p[i].value.n,
-                   p[i].value.p, at);
+            printf("landed  %-24.*s %.*s up to %.*s at %s\n", (int)p[i].source.n, p[i].source.p, (int)p[i].stream.n,
+                   p[i].stream.p, (int)p[i].value.n, p[i].value.p, at);
     }
     mr_buf_puts(&s->json, "]");
     beside_done(&s->b, err);
@@ -90,8 +93,8 @@ static void on_runs(void *arg, const struct mr_err *err, const struct mr_run_row
         put_time(&s->json, "ended_at", runs[i].ended_us);
         mr_buf_printf(&s->json, ",\"rows\":%" PRId64 ",\"bytes\":%" PRId64 "}", runs[i].rows, runs[i].bytes);
         if (!s->as_json)
-            printf("run     %-24.*s %.*s: %.*s, %" PRId64 " rows\n", (int)runs[i].source.n, runs[i].source.p, (int)runs[i].stream.n, runs[i].stream.p,
-                   (int)runs[i].outcome.n, runs[i].outcome.p, runs[i].rows);
+            printf("run     %-24.*s %.*s: %.*s, %" PRId64 " rows\n", (int)runs[i].source.n, runs[i].source.p,
+                   (int)runs[i].stream.n, runs[i].stream.p, (int)runs[i].outcome.n, runs[i].outcome.p, runs[i].rows);
     }
     mr_buf_puts(&s->json, "]");
     beside_done(&s->b, err);
@@ -114,7 +117,8 @@ static void on_alerts(void *arg, const struct mr_err *err, const struct mr_alert
         put_time(&s->json, "opened_at", alerts[i].opened_us);
         mr_buf_printf(&s->json, ",\"repeats\":%" PRIu64 "}", alerts[i].repeats);
         if (!s->as_json)
-            printf("ALERT   %-24s %s %s: %s\n        %s\n", alerts[i].source, row->error ? "error" : "warn", row->name, alerts[i].text, row->remedy);
+            printf("ALERT   %-24s %s %s: %s\n        %s\n", alerts[i].source, row->error ? "error" : "warn", row->name,
+                   alerts[i].text, row->remedy);
     }
     mr_buf_puts(&s->json, "]");
     beside_done(&s->b, err);
@@ -137,7 +141,8 @@ static void collect(struct status *s)
         return;
     mr_store_alerts(s->b.store, on_alerts, s);
     beside_await(&s->b);
-    mr_buf_printf(&s->json, ",\"store\":{\"id\":\"%s\",\"last_number\":%" PRId64 "}}", mr_store_facts(s->b.store)->id, mr_store_facts(s->b.store)->last_number);
+    mr_buf_printf(&s->json, ",\"store\":{\"id\":\"%s\",\"last_number\":%" PRId64 "}}", mr_store_facts(s->b.store)->id,
+                  mr_store_facts(s->b.store)->last_number);
 }
 
 int mr_cli_status(int argc, char **argv)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* verify.c - the zone held against the state: every decided file there, its size (and with --deep its checksum, rows and
- * lines), and no data file that nobody decided. */
+/* verify.c - the zone held against the state: every decided file there, its size (and with --deep its checksum, rows
+ * and lines), and no data file that nobody decided. */
 #include "cli.h"
 
 #include "millrace/zone.h"
@@ -10,11 +10,13 @@
 
 static const char help[] = "usage: millrace verify -c FILE [--deep]\n"
                            "\n"
-                           "Holds the zone against the state store. A line for each file that is missing or damaged, or that nobody decided, then a summary.\n"
+                           "Holds the zone against the state store. A line for each file that is missing or damaged, "
+                           "or that nobody decided, then a summary.\n"
                            "\n"
                            "  --deep   read every file: checksum, number of rows, each line JSON\n"
                            "\n"
-                           "Exit code 0 if all is well, 1 if not. Beside a running server, landings that are being published are counted, not told.\n";
+                           "Exit code 0 if all is well, 1 if not. Beside a running server, landings that are being "
+                           "published are counted, not told.\n";
 
 enum { PAGE = 256 };
 
@@ -45,7 +47,8 @@ static void check_file(struct verifying *v, const struct mr_zone_file *f, const 
                                          [MR_FILE_SIZE] = "wrong size",
                                          [MR_FILE_CRC] = "wrong checksum",
                                          [MR_FILE_ROWS] = "wrong number of rows, or a line that is not JSON"};
-    struct mr_file_check check = {.path = path, .bytes = f->bytes, .rows = f->rows, .crc32c = f->crc32c, .deep = v->deep};
+    struct mr_file_check check = {
+        .path = path, .bytes = f->bytes, .rows = f->rows, .crc32c = f->crc32c, .deep = v->deep};
     struct mr_err err = {0};
     if (mr_zone_check_file(v->zone, &check, &err) != MR_OK) {
         printf("bad  %s: %s\n", path, err.msg);
@@ -66,8 +69,8 @@ static void on_landings(void *arg, const struct mr_err *err, const struct mr_lan
         v->waiting += mr_str_eq(rows[i].state, MR_STR("decided"));
         if (mr_str_eq(rows[i].state, MR_STR("lost"))) {
             v->lost++;
-            printf("lost %.*s: millrace replay --landing %.*s reads it again\n", (int)rows[i].landing.n, rows[i].landing.p, (int)rows[i].landing.n,
-                   rows[i].landing.p);
+            printf("lost %.*s: millrace replay --landing %.*s reads it again\n", (int)rows[i].landing.n,
+                   rows[i].landing.p, (int)rows[i].landing.n, rows[i].landing.p);
         }
         for (size_t f = 0; f < rows[i].files_count; f++) {
             const struct mr_zone_file *file = &rows[i].files[f];
@@ -140,7 +143,8 @@ int mr_cli_verify(int argc, char **argv)
         fprintf(stderr, "millrace verify: %s\n", err.msg);
         return 1;
     }
-    printf("%" PRId64 " files, %" PRId64 " rows, %" PRId64 " bytes; %" PRId64 " bad, %" PRId64 " lost, %" PRId64 " being published\n", v.files, v.rows, v.bytes,
-           v.bad, v.lost, v.waiting);
+    printf("%" PRId64 " files, %" PRId64 " rows, %" PRId64 " bytes; %" PRId64 " bad, %" PRId64 " lost, %" PRId64
+           " being published\n",
+           v.files, v.rows, v.bytes, v.bad, v.lost, v.waiting);
     return v.bad || v.lost ? 1 : 0;
 }

@@ -26,8 +26,8 @@ static void rebase(const char **cursor, struct mr_str *s)
 }
 
 /* One allocation holds all strings; offsets become pointers once it has stopped growing. */
-static void copy_decision(struct mr_landing *l, const struct mr_move *moves, size_t moves_count, const struct mr_row *rows,
-                          size_t rows_count, const struct mr_seen *seen, size_t seen_count)
+static void copy_decision(struct mr_landing *l, const struct mr_move *moves, size_t moves_count,
+                          const struct mr_row *rows, size_t rows_count, const struct mr_seen *seen, size_t seen_count)
 {
     l->moves = calloc(moves_count ? moves_count : 1, sizeof *l->moves);
     l->rows = calloc(rows_count ? rows_count : 1, sizeof *l->rows);
@@ -116,7 +116,8 @@ static void refuse(struct mr_landing *l)
     enum mr_code code = l->verdict.code;
     landing_count(l, outcome_of(code));
     if (mr_code_class(code) == MR_CLASS_RETRY || code == MR_EPERM)
-        mr_alert_open(ls->o.loop->alerts, MR_A_ZONE_UNWRITABLE, l->source, NULL, "%s", l->verdict.err ? l->verdict.err->msg : mr_code_text(code));
+        mr_alert_open(ls->o.loop->alerts, MR_A_ZONE_UNWRITABLE, l->source, NULL, "%s",
+                      l->verdict.err ? l->verdict.err->msg : mr_code_text(code));
     mr_log_info(ls->o.loop->log, l->source, "landing_dropped", MR_S("landing", l->id), MR_S("why", mr_code_text(code)),
                 MR_I("records", l->records));
     struct mr_landing_end end = l->end;
@@ -194,9 +195,10 @@ static void to_store(struct mr_landing *l)
 /* A landing goes to the store when every one of its source before it has gone: the store keeps the order of calls. */
 static bool its_turn(const struct mr_landing *l)
 {
-    for (const struct mr_landing *before = l->ls->all; before; before = before->next) /* begun later, it may have been asked for earlier */
-        if ((before->state == LANDING_CLOSING || before->state == LANDING_WAITING) && strcmp(before->source, l->source) == 0 &&
-            before->decision_order < l->decision_order)
+    for (const struct mr_landing *before = l->ls->all; before;
+         before = before->next) /* begun later, it may have been asked for earlier */
+        if ((before->state == LANDING_CLOSING || before->state == LANDING_WAITING) &&
+            strcmp(before->source, l->source) == 0 && before->decision_order < l->decision_order)
             return false;
     return true;
 }
@@ -227,7 +229,8 @@ static void close_done(struct mr_job *job, bool canceled)
 }
 
 void mr_landing_decide(struct mr_landing *l, const struct mr_move *moves, size_t moves_count, const struct mr_row *rows,
-                       size_t rows_count, const struct mr_seen *seen, size_t seen_count, const struct mr_landing_end *end)
+                       size_t rows_count, const struct mr_seen *seen, size_t seen_count,
+                       const struct mr_landing_end *end)
 {
     assert(l->state == LANDING_OPEN);
     struct mr_landings *ls = l->ls;

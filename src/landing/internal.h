@@ -7,7 +7,8 @@
  *   resume.c    loop     start-up: finish the decided, drop the only staged
  *   seal.c      loop     days that will not change any more
  *
- * States: OPEN (adds) -> CLOSING (files made durable on lane SYNC) -> WAITING (its turn in its source) -> DECIDING (in the store)
+ * States: OPEN (adds) -> CLOSING (files made durable on lane SYNC) -> WAITING (its turn in its source) -> DECIDING (in
+ * the store)
  * -> PUBLISHING -> gone; from any of them before DECIDING's answer -> DROPPING -> gone. */
 #ifndef MR_LANDING_INTERNAL_H
 #define MR_LANDING_INTERNAL_H
@@ -22,18 +23,25 @@
 
 #include <assert.h>
 
-enum landing_state { LANDING_OPEN, LANDING_CLOSING, LANDING_WAITING, LANDING_DECIDING, LANDING_PUBLISHING, LANDING_DROPPING };
+enum landing_state {
+    LANDING_OPEN,
+    LANDING_CLOSING,
+    LANDING_WAITING,
+    LANDING_DECIDING,
+    LANDING_PUBLISHING,
+    LANDING_DROPPING
+};
 
 struct staged { /* one file of a landing: one stream */
     char *stream;
     size_t stream_n;
     struct mr_stage_file *file; /* NULL until its first bytes are compressed */
     struct mr_deflater *deflater;
-    struct mr_buf lines;        /* encoded, not compressed yet */
-    struct mr_buf packed;       /* compressed, not written yet */
+    struct mr_buf lines;  /* encoded, not compressed yet */
+    struct mr_buf packed; /* compressed, not written yet */
     int64_t rows, bytes;
     uint32_t crc32c;
-    char *path, *staged_path;   /* set when it is durable */
+    char *path, *staged_path; /* set when it is durable */
 };
 
 struct mr_landing {
@@ -48,13 +56,13 @@ struct mr_landing {
     enum mr_codec codec;
     int64_t began_us;
     int64_t records;
-    bool failed;                /* an add failed: it can only be abandoned */
-    bool holds_day;             /* a row in the store keeps its day from being sealed; the decision takes it away */
+    bool failed;    /* an add failed: it can only be abandoned */
+    bool holds_day; /* a row in the store keeps its day from being sealed; the decision takes it away */
 
     struct staged *files;
     size_t files_count, files_cap, last_file;
 
-    struct mr_job job;          /* closing or dropping, on lane SYNC */
+    struct mr_job job; /* closing or dropping, on lane SYNC */
     struct mr_err err;
 
     /* the decision */
@@ -63,18 +71,18 @@ struct mr_landing {
     struct mr_move *moves;
     struct mr_row *rows;
     struct mr_seen *seen;
-    struct mr_buf text;         /* the copied strings of moves and rows */
+    struct mr_buf text; /* the copied strings of moves and rows */
     struct mr_landing_end end;
     struct mr_verdict verdict;
-    uint64_t decision_order;    /* of mr_landing_decide() calls, over all sources */
-    int64_t closed_at_us;       /* monotonic */
+    uint64_t decision_order; /* of mr_landing_decide() calls, over all sources */
+    int64_t closed_at_us;    /* monotonic */
     int64_t number;
     struct mr_landing *publish_next;
 };
 
 struct publish_batch { /* one at a time */
     struct mr_job job;
-    struct mr_landing *landings;      /* linked by publish_next */
+    struct mr_landing *landings; /* linked by publish_next */
     struct mr_publish_item *items;
     size_t count;
     int64_t highest;
@@ -82,7 +90,7 @@ struct publish_batch { /* one at a time */
     size_t numbers_count;
     struct mr_err err;
     enum mr_code code, mark_code;
-    bool out;                         /* on a worker or in the store */
+    bool out; /* on a worker or in the store */
 };
 
 struct mr_landings {
@@ -92,21 +100,21 @@ struct mr_landings {
     size_t busy;
     uint64_t next_id;
     int32_t sealed_through;
-    uv_timer_t timer;                 /* rolls and sealing */
-    uv_timer_t retry;                 /* a publish that failed */
+    uv_timer_t timer; /* rolls and sealing */
+    uv_timer_t retry; /* a publish that failed */
     unsigned handles_open;
     struct mr_backoff backoff;
     struct mr_landing *to_publish, *to_publish_last;
     struct publish_batch batch;
-    size_t days_out;                  /* the store is noting or forgetting a held day */
-    size_t lost_out;                  /* the store is noting that they are lost */
+    size_t days_out; /* the store is noting or forgetting a held day */
+    size_t lost_out; /* the store is noting that they are lost */
     uint64_t seal_looked_ms;
     bool seal_out;
     size_t seal_files_out;
-    int32_t seal_again;               /* the next day whose _SEALED files may be missing; downwards */
-    int seal_again_left;              /* days to look at */
-    uint64_t seal_again_ms;           /* not before; loop time */
-    bool seal_file_failed;            /* one could not be written: look at all days again, later */
+    int32_t seal_again;     /* the next day whose _SEALED files may be missing; downwards */
+    int seal_again_left;    /* days to look at */
+    uint64_t seal_again_ms; /* not before; loop time */
+    bool seal_file_failed;  /* one could not be written: look at all days again, later */
     uint64_t decisions_asked;
     bool closing, closed_told;
     void (*closed_cb)(void *arg);
@@ -114,9 +122,10 @@ struct mr_landings {
 };
 
 /* stage.c */
-enum mr_code stage_close(struct mr_landing *l, struct mr_err *err); /* worker: last frames, durable, paths and counts known */
-void stage_drop(struct mr_landing *l);                              /* worker: closes and deletes what is staged */
-void stage_free(struct mr_landing *l);                              /* memory only */
+enum mr_code stage_close(struct mr_landing *l,
+                         struct mr_err *err); /* worker: last frames, durable, paths and counts known */
+void stage_drop(struct mr_landing *l);        /* worker: closes and deletes what is staged */
+void stage_free(struct mr_landing *l);        /* memory only */
 /* decide.c */
 void landing_drop(struct mr_landing *l);  /* loop: staged files away, then gone */
 void landing_gone(struct mr_landing *l);  /* loop: out of the list, freed */

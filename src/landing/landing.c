@@ -60,7 +60,8 @@ static void on_day_noted(void *arg, const struct mr_err *err)
 {
     struct mr_landings *ls = arg;
     ls->days_out--;
-    if (err->code != MR_OK) /* no harm: should the day be sealed meanwhile, the decision is refused and the landing staged again */
+    if (err->code !=
+        MR_OK) /* no harm: should the day be sealed meanwhile, the decision is refused and the landing staged again */
         mr_log_warn(ls->o.loop->log, NULL, "day_not_held", MR_S("why", err->msg));
     landings_maybe_closed(ls);
 }
@@ -70,7 +71,8 @@ static void hold_day(struct mr_landing *l)
     struct mr_landings *ls = l->ls;
     l->holds_day = true;
     ls->days_out++;
-    mr_store_stage_begin(ls->o.store, &ls->instance, mr_str_c(l->id), mr_str_c(l->source), l->roll.day, on_day_noted, ls);
+    mr_store_stage_begin(ls->o.store, &ls->instance, mr_str_c(l->id), mr_str_c(l->source), l->roll.day, on_day_noted,
+                         ls);
 }
 
 static void let_day_go(struct mr_landing *l)
@@ -82,8 +84,8 @@ static void let_day_go(struct mr_landing *l)
     mr_store_stage_end(ls->o.store, mr_str_c(l->id), on_day_noted, ls);
 }
 
-struct mr_landing *mr_landing_begin(struct mr_landings *ls, struct mr_str source, struct mr_str run, enum mr_landing_kind kind,
-                                    const struct mr_landing_owner *owner)
+struct mr_landing *mr_landing_begin(struct mr_landings *ls, struct mr_str source, struct mr_str run,
+                                    enum mr_landing_kind kind, const struct mr_landing_owner *owner)
 {
     struct mr_landing *l = calloc(1, sizeof *l);
     assert(l);
@@ -97,10 +99,11 @@ struct mr_landing *mr_landing_begin(struct mr_landings *ls, struct mr_str source
     l->began_us = mr_wall_us();
     int32_t today = mr_day_of(l->began_us);
     /* A sealed day never changes, whatever the clock says. */
-    l->roll = (struct mr_roll){.size_limit = ls->o.roll_size,
-                               .age_limit_ms = ls->o.roll_age_ms,
-                               .day = ls->sealed_through != MR_NO_DAY && today <= ls->sealed_through ? ls->sealed_through + 1 : today,
-                               .first_ms = -1};
+    l->roll = (struct mr_roll){
+        .size_limit = ls->o.roll_size,
+        .age_limit_ms = ls->o.roll_age_ms,
+        .day = ls->sealed_through != MR_NO_DAY && today <= ls->sealed_through ? ls->sealed_through + 1 : today,
+        .first_ms = -1};
     snprintf(l->id, sizeof l->id, "%s-%llu", ls->instance.id, (unsigned long long)++ls->next_id);
     l->prev = ls->all_last;
     if (ls->all_last)
@@ -141,7 +144,8 @@ void mr_landing_slice_done(struct mr_landing *l)
         l->roll.first_ms = (int64_t)uv_now(&ls->o.loop->uv);
     l->roll.bytes = mr_landing_bytes(l);
     enum mr_roll_reason why;
-    if (l->kind == MR_LANDING_ROLLING && mr_roll_due(&l->roll, (int64_t)mr_loop_now_ms(ls->o.loop), mr_day_of(mr_wall_us()), &why))
+    if (l->kind == MR_LANDING_ROLLING &&
+        mr_roll_due(&l->roll, (int64_t)mr_loop_now_ms(ls->o.loop), mr_day_of(mr_wall_us()), &why))
         ask_to_roll(l, why);
     if (first)
         landings_schedule(ls);

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* publish.c - the third step: what was decided appears under its final names. Repeatable, so a failure is only a delay.
  *
- * happy path    take all that wait as one batch -> worker: mark the highest number, rename, sync directories -> the store
- *               notes them -> on_published
- * ways to fail  the zone cannot be written: alert, back-off, the same batch again; a staged file that is gone: the
- *               landing is lost, told and noted, the others go on
- * on close      a batch that is out is waited for; the rest stays decided, and the next start publishes it */
+ * happy path    take all that wait as one batch -> worker: mark the highest number, rename, sync directories -> the
+ * store notes them -> on_published ways to fail  the zone cannot be written: alert, back-off, the same batch again; a
+ * staged file that is gone: the landing is lost, told and noted, the others go on on close      a batch that is out is
+ * waited for; the rest stays decided, and the next start publishes it */
 #include "internal.h"
 
 #include "millrace/fault.h"
@@ -55,9 +54,11 @@ static enum mr_code code_of(const struct publish_batch *b, size_t first, size_t 
 static void published_told(struct mr_landing *l, enum mr_published how)
 {
     struct mr_landings *ls = l->ls;
-    mr_cell_observe(mr_metric0(ls->o.loop->metrics, MR_M_LANDING_SECONDS), (double)(mr_mono_us() - l->closed_at_us) / 1e6);
+    mr_cell_observe(mr_metric0(ls->o.loop->metrics, MR_M_LANDING_SECONDS),
+                    (double)(mr_mono_us() - l->closed_at_us) / 1e6);
     for (size_t i = 0; i < l->files_count; i++)
-        mr_cell_set(mr_metric(ls->o.loop->metrics, MR_M_LANDED_TIME, l->source, l->files[i].stream), (double)mr_wall_us() / 1e6);
+        mr_cell_set(mr_metric(ls->o.loop->metrics, MR_M_LANDED_TIME, l->source, l->files[i].stream),
+                    (double)mr_wall_us() / 1e6);
     landing_count(l, how == MR_PUBLISHED ? "published" : "lost");
     struct mr_landing_end end = l->end;
     landing_gone(l);
@@ -70,7 +71,8 @@ static void on_lost_noted(void *arg, const struct mr_err *err)
     struct mr_landing *l = arg;
     struct mr_landings *ls = l->ls;
     if (err->code != MR_OK)
-        mr_log_error(ls->o.loop->log, l->source, "landing_lost_not_noted", MR_S("landing", l->id), MR_S("why", err->msg));
+        mr_log_error(ls->o.loop->log, l->source, "landing_lost_not_noted", MR_S("landing", l->id),
+                     MR_S("why", err->msg));
     ls->lost_out--;
     published_told(l, MR_PUBLISH_LOST);
     landings_maybe_closed(ls);
@@ -82,9 +84,11 @@ static void on_noted(void *arg, const struct mr_err *err)
     struct publish_batch *b = &ls->batch;
     struct mr_landing *landings = b->landings;
     b->landings = NULL;
-    batch_forget(b); /* it stays out until the last of its landings is told: else a close would take them from under us */
+    batch_forget(
+        b); /* it stays out until the last of its landings is told: else a close would take them from under us */
     int fault = MR_POINT(publish_noted);
-    if (err->code != MR_OK || fault) { /* the files are there, the store does not know: publish again, which finds them done */
+    if (err->code != MR_OK ||
+        fault) { /* the files are there, the store does not know: publish again, which finds them done */
         mr_log_warn(ls->o.loop->log, NULL, "publish_not_noted", MR_S("why", err->msg));
         for (struct mr_landing *l = landings, *next; l; l = next) {
             next = l->publish_next;
@@ -125,9 +129,10 @@ static void batch_done(struct mr_job *job, bool canceled)
             done_end = &l->publish_next;
             b->numbers[b->numbers_count++] = l->number;
         } else if (code == MR_ENOENT) {
-            mr_alert_open(ls->o.loop->alerts, MR_A_LANDING_LOST, l->source, NULL,
-                          "landing %s was decided and its staged file is gone: %s; millrace replay --landing %s reads it again",
-                          l->id, b->err.msg, l->id);
+            mr_alert_open(
+                ls->o.loop->alerts, MR_A_LANDING_LOST, l->source, NULL,
+                "landing %s was decided and its staged file is gone: %s; millrace replay --landing %s reads it again",
+                l->id, b->err.msg, l->id);
             ls->lost_out++;
             mr_store_lost(ls->o.store, l->number, on_lost_noted, l);
         } else {

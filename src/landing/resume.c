@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* resume.c - start-up: finish what was decided, throw away what was only staged. No guess from file names: the store knows.
+/* resume.c - start-up: finish what was decided, throw away what was only staged. No guess from file names: the store
+ * knows.
  *
- * happy path    end other epochs -> publish every landing decided and not published, ours first of all -> sweep their stages
- * ways to fail  the zone or the store cannot be used: the start fails with that error, nothing is half done, try again
- * on close      a resume that is out is waited for by the start-up, which alone calls it */
+ * happy path    end other epochs -> publish every landing decided and not published, ours first of all -> sweep their
+ * stages ways to fail  the zone or the store cannot be used: the start fails with that error, nothing is half done, try
+ * again on close      a resume that is out is waited for by the start-up, which alone calls it */
 #include "internal.h"
 
 #include "millrace/fault.h"
@@ -17,7 +18,12 @@ struct resume {
     void *arg;
     struct mr_publish_item *items;
     size_t items_count;
-    struct decided_row { int64_t number; char *landing, *source; size_t first, count; bool lost; } *rows;
+    struct decided_row {
+        int64_t number;
+        char *landing, *source;
+        size_t first, count;
+        bool lost;
+    } * rows;
     size_t rows_count, lost_out;
     bool mark_failed;
     struct mr_err err;
@@ -53,7 +59,8 @@ static void sweep_run(struct mr_job *job) /* Runs on: worker, lane SYNC */
     if (mr_zone_stages(r->ls->o.zone, &names, &r->err) == MR_OK) {
         mr_buf_putc(&names, 0);
         enum mr_code code = MR_OK;
-        for (char *save = NULL, *name = strtok_r(names.p, "\n", &save); name && code == MR_OK; name = strtok_r(NULL, "\n", &save))
+        for (char *save = NULL, *name = strtok_r(names.p, "\n", &save); name && code == MR_OK;
+             name = strtok_r(NULL, "\n", &save))
             if (strcmp(name, r->ls->instance.id) != 0)
                 code = mr_zone_sweep(r->ls->o.zone, name, NULL, 0, &r->err);
         r->err.code = code;
@@ -85,7 +92,8 @@ static void on_noted(void *arg, const struct mr_err *err)
         return;
     }
     if (r->rows_count)
-        mr_log_info(r->ls->o.loop->log, NULL, "resumed", MR_I("landings", r->rows_count), MR_I("files", r->items_count));
+        mr_log_info(r->ls->o.loop->log, NULL, "resumed", MR_I("landings", r->rows_count),
+                    MR_I("files", r->items_count));
     sweep(r);
 }
 
@@ -132,7 +140,8 @@ static void publish_run(struct mr_job *job) /* Runs on: worker, lane SYNC */
     r->err.code = code;
 }
 
-/* The first item that time or a person may heal: it is not lost, and neither is what was staged with it. NULL if there is none. */
+/* The first item that time or a person may heal: it is not lost, and neither is what was staged with it. NULL if there
+ * is none. */
 static const struct mr_publish_item *held_up(const struct resume *r)
 {
     for (size_t i = 0; i < r->items_count; i++)
@@ -153,7 +162,8 @@ static void publish_done(struct mr_job *job, bool canceled)
     }
     const struct mr_publish_item *item = held_up(r);
     if (item) {
-        mr_err_set(&r->err, item->code, "publish what was decided before: %s: %s", item->path, mr_code_text(item->code));
+        mr_err_set(&r->err, item->code, "publish what was decided before: %s: %s", item->path,
+                   mr_code_text(item->code));
         resume_end(r);
         return;
     }
@@ -165,7 +175,8 @@ static void publish_done(struct mr_job *job, bool canceled)
         if (!row->lost)
             continue;
         mr_alert_open(r->ls->o.loop->alerts, MR_A_LANDING_LOST, row->source, NULL,
-                      "landing %s was decided and its staged file is gone; millrace replay --landing %s reads it again", row->landing, row->landing);
+                      "landing %s was decided and its staged file is gone; millrace replay --landing %s reads it again",
+                      row->landing, row->landing);
         r->lost_out++;
     }
     if (r->lost_out == 0) {
@@ -202,10 +213,13 @@ static void on_unpublished(void *arg, const struct mr_err *err, const struct mr_
     assert(r->items && r->rows);
     for (size_t i = 0; i < count; i++) {
         const struct mr_landing_row *row = &landings[i];
-        r->rows[r->rows_count++] = (struct decided_row){row->number, copy(row->landing), copy(row->source), r->items_count, row->files_count, false};
+        r->rows[r->rows_count++] = (struct decided_row){row->number,    copy(row->landing), copy(row->source),
+                                                        r->items_count, row->files_count,   false};
         for (size_t f = 0; f < row->files_count; f++)
-            r->items[r->items_count++] = (struct mr_publish_item){
-                .staged = copy(row->files[f].staged), .path = copy(row->files[f].path), .bytes = row->files[f].bytes, .crc32c = row->files[f].crc32c};
+            r->items[r->items_count++] = (struct mr_publish_item){.staged = copy(row->files[f].staged),
+                                                                  .path = copy(row->files[f].path),
+                                                                  .bytes = row->files[f].bytes,
+                                                                  .crc32c = row->files[f].crc32c};
     }
     r->job = (struct mr_job){.run = publish_run, .done = publish_done};
     mr_worker_submit(r->ls->o.loop->workers, MR_LANE_SYNC, &r->job);

@@ -13,7 +13,8 @@ struct mr_roll {
     unsigned asked;                   /* reasons already given, one bit each: a reason is given once */
 };
 
-/* Is there a reason, not given yet, to end it now? now_ms is monotonic, today the wall clock's UTC day. Marks it as given. */
+/* Is there a reason, not given yet, to end it now? now_ms is monotonic, today the wall clock's UTC day. Marks it as
+ * given. */
 bool mr_roll_due(struct mr_roll *roll, int64_t now_ms, int32_t today, enum mr_roll_reason *why);
 /* Milliseconds until mr_roll_due() may say yes by age, at most `most`. Midnight is looked at whenever one looks. */
 int64_t mr_roll_wait(const struct mr_roll *roll, int64_t now_ms, int64_t most);

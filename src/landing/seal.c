@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* seal.c - a day is sealed some time after its end, when nothing can land in it any more; from then on it never changes.
+/* seal.c - a day is sealed some time after its end, when nothing can land in it any more; from then on it never
+ * changes.
  *
  * Its _SEALED files are written after the store's commit. A death in between, or a full disk, leaves them out: so every
  * start, and some time after a failure, goes once through the last days and writes what is missing, a day a look. */
@@ -17,7 +18,10 @@ struct sealed_day {
     struct mr_job job;
     struct mr_landings *ls;
     int32_t day;
-    struct sealed_count { char *source, *stream; int64_t files, rows, bytes; } *counts;
+    struct sealed_count {
+        char *source, *stream;
+        int64_t files, rows, bytes;
+    } * counts;
     size_t count;
     struct mr_err err;
 };
@@ -41,10 +45,10 @@ static void sealed_run(struct mr_job *job) /* Runs on: worker */
     for (size_t i = 0; i < d->count && code == MR_OK; i++) {
         struct sealed_count *c = &d->counts[i];
         char json[256];
-        int n = snprintf(json, sizeof json, "{\"ingest_date\":\"%s\",\"files\":%lld,\"rows\":%lld,\"bytes\":%lld}\n", day, (long long)c->files,
-                         (long long)c->rows, (long long)c->bytes);
-        code = mr_zone_write_sealed(d->ls->o.zone, mr_str_c(c->source), mr_str_c(c->stream), d->day, (struct mr_str){json, (size_t)n},
-                                    &d->err);
+        int n = snprintf(json, sizeof json, "{\"ingest_date\":\"%s\",\"files\":%lld,\"rows\":%lld,\"bytes\":%lld}\n",
+                         day, (long long)c->files, (long long)c->rows, (long long)c->bytes);
+        code = mr_zone_write_sealed(d->ls->o.zone, mr_str_c(c->source), mr_str_c(c->stream), d->day,
+                                    (struct mr_str){json, (size_t)n}, &d->err);
     }
     d->err.code = code;
 }
@@ -85,7 +89,8 @@ static void on_counts(void *arg, const struct mr_err *err, const struct mr_day_c
     d->counts = calloc(count, sizeof *d->counts);
     assert(d->counts);
     for (size_t i = 0; i < count; i++)
-        d->counts[i] = (struct sealed_count){copy(counts[i].source), copy(counts[i].stream), counts[i].files, counts[i].rows, counts[i].bytes};
+        d->counts[i] = (struct sealed_count){copy(counts[i].source), copy(counts[i].stream), counts[i].files,
+                                             counts[i].rows, counts[i].bytes};
     d->count = count;
     d->job = (struct mr_job){.run = sealed_run, .done = sealed_done};
     mr_worker_submit(ls->o.loop->workers, MR_LANE_SYNC, &d->job);
@@ -114,7 +119,10 @@ static void on_sealed(void *arg, const struct mr_err *err, int32_t sealed_throug
         mr_day_text(sealed_through, day);
         mr_log_info(ls->o.loop->log, NULL, "day_sealed", MR_S("through", day));
         if (ls->o.write_sealed && !ls->closing)
-            write_sealed(ls, before == MR_NO_DAY || sealed_through - before > DAYS_BACK ? sealed_through - DAYS_BACK : before + 1, sealed_through);
+            write_sealed(ls,
+                         before == MR_NO_DAY || sealed_through - before > DAYS_BACK ? sealed_through - DAYS_BACK
+                                                                                    : before + 1,
+                         sealed_through);
     } else if (err->code != MR_OK) {
         mr_log_warn(ls->o.loop->log, NULL, "seal_failed", MR_S("why", err->msg));
     }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* stage.c - the first step: records are encoded and written to files that no reader can see, then made durable.
  *
- * happy path    add: envelope into `lines`; at LINES_AT compress into `packed`; at PACKED_AT write. close: last frame, write, sync
- * ways to fail  no space, a sync that fails: the landing is dropped whole, its door still has the input
- * on close      a file is closed exactly once: by stage_close() kept for publish, by stage_drop() deleted */
+ * happy path    add: envelope into `lines`; at LINES_AT compress into `packed`; at PACKED_AT write. close: last frame,
+ * write, sync ways to fail  no space, a sync that fails: the landing is dropped whole, its door still has the input on
+ * close      a file is closed exactly once: by stage_close() kept for publish, by stage_drop() deleted */
 #include "internal.h"
 
 #include "millrace/fault.h"
@@ -131,7 +131,8 @@ static enum mr_code file_close(struct mr_landing *l, struct staged *f, struct mr
     snprintf(name, sizeof name, "%s-%zu", l->id, (size_t)(f - l->files));
     struct mr_buf path;
     mr_buf_init(&path, 8192);
-    mr_zone_path(&path, mr_str_c(l->source), (struct mr_str){f->stream, f->stream_n}, l->roll.day, mr_str_c(name), l->codec);
+    mr_zone_path(&path, mr_str_c(l->source), (struct mr_str){f->stream, f->stream_n}, l->roll.day, mr_str_c(name),
+                 l->codec);
     mr_buf_putc(&path, 0);
     if (path.failed) {
         mr_buf_free(&path);

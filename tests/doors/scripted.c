@@ -17,24 +17,40 @@ struct scripted_options {
 };
 #define AT(field) offsetof(struct scripted_options, field)
 static const struct mr_option rows[] = {
-    {.name = "records", .type = MR_T_INT, .offset = AT(records), .def = "100", .min = "0", .max = "1000000", .doc = "Records of each part."},
-    {.name = "slice", .type = MR_T_INT, .offset = AT(slice), .def = "7", .min = "1", .max = "100000", .doc = "Records of each part in one landing."},
-    {.name = "fail_first", .type = MR_T_BOOL, .offset = AT(fail_first), .def = "false", .doc = "The first start fails."},
+    {.name = "records",
+     .type = MR_T_INT,
+     .offset = AT(records),
+     .def = "100",
+     .min = "0",
+     .max = "1000000",
+     .doc = "Records of each part."},
+    {.name = "slice",
+     .type = MR_T_INT,
+     .offset = AT(slice),
+     .def = "7",
+     .min = "1",
+     .max = "100000",
+     .doc = "Records of each part in one landing."},
+    {.name = "fail_first",
+     .type = MR_T_BOOL,
+     .offset = AT(fail_first),
+     .def = "false",
+     .doc = "The first start fails."},
     {0},
 };
 
 struct part {
     struct scripted *owner;
     int stream, number;
-    int64_t version, at;     /* decided position */
-    int64_t upto;            /* of the landing at hand */
+    int64_t version, at; /* decided position */
+    int64_t upto;        /* of the landing at hand */
 };
 
 struct scripted {
     struct mr_source *src;
     const struct scripted_options *o;
     struct part parts[SCRIPTED_STREAMS][SCRIPTED_PARTS];
-    unsigned asked;          /* positions not answered yet */
+    unsigned asked; /* positions not answered yet */
     struct mr_landing *landing;
     struct mr_job job;
     struct mr_err err;
@@ -76,7 +92,7 @@ static void maybe_end(struct scripted *d)
     }
 }
 
-/* ---- positions ---------------------------------------------------------------------------------------------------------- */
+/* ---- positions ---- */
 
 static void on_position(void *arg, const struct mr_err *err, const struct mr_position *position)
 {
@@ -110,7 +126,7 @@ static void ask(struct scripted *d)
         }
 }
 
-/* ---- one landing over all parts ------------------------------------------------------------------------------------------- */
+/* ---- one landing over all parts ---- */
 
 struct ended {
     struct scripted *d;
@@ -156,7 +172,9 @@ static void on_published(void *arg, enum mr_published how)
 static void decide(struct scripted *d)
 {
     struct mr_move moves[SCRIPTED_STREAMS * SCRIPTED_PARTS];
-    struct text { char stream[16], part[16], value[24]; } texts[SCRIPTED_STREAMS * SCRIPTED_PARTS];
+    struct text {
+        char stream[16], part[16], value[24];
+    } texts[SCRIPTED_STREAMS * SCRIPTED_PARTS];
     size_t count = 0;
     bool all = d->rounds % 5 == 4; /* unchanged parts too: a move to the same value is a move */
     for (int s = 0; s < SCRIPTED_STREAMS; s++)
@@ -239,14 +257,17 @@ static void next(struct scripted *d)
         return;
     const struct mr_landing_owner owner = {0};
     d->whole = !d->whole;
-    d->landing = mr_landing_begin(mr_source_core(d->src)->landings, mr_str_c(mr_source_name(d->src)), (struct mr_str){0},
-                                  d->whole ? MR_LANDING_WHOLE : MR_LANDING_ROLLING, &owner);
-    bool alone = d->rounds % 4 == 3; /* a decision without a file: positions that pass over nothing, as by the end of a partition */
+    d->landing = mr_landing_begin(mr_source_core(d->src)->landings, mr_str_c(mr_source_name(d->src)),
+                                  (struct mr_str){0}, d->whole ? MR_LANDING_WHOLE : MR_LANDING_ROLLING, &owner);
+    bool alone = d->rounds % 4 ==
+                 3; /* a decision without a file: positions that pass over nothing, as by the end of a partition */
     for (int s = 0; s < SCRIPTED_STREAMS; s++)
         for (int p = 0; p < SCRIPTED_PARTS; p++) {
             struct part *part = &d->parts[s][p];
             int64_t most = d->o->records - part->at;
-            part->upto = part->at + (alone || (d->rounds + (unsigned)p) % 3 == 0 ? 0 : most < d->o->slice ? most : d->o->slice);
+            part->upto = part->at + (alone || (d->rounds + (unsigned)p) % 3 == 0 ? 0
+                                     : most < d->o->slice                        ? most
+                                                                                 : d->o->slice);
         }
     if (alone) {
         scripted_counts.moves_alone++;
@@ -260,7 +281,7 @@ static void next(struct scripted *d)
     mr_worker_submit(mr_source_core(d->src)->loop->workers, MR_LANE_COMPRESS, &d->job);
 }
 
-/* ---- the vtable -------------------------------------------------------------------------------------------------------------- */
+/* ---- the vtable ---- */
 
 static enum mr_code open_(void *self, struct mr_source *src, const void *options, struct mr_err *err)
 {

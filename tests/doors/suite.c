@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* suite.c - the contract of door.h, held against every door in the real core: real loop, store, zone, files.
  *
- * The core's state machine asserts the once-only calls (up, down, drained), so a door that breaks them ends the run. What it
- * landed is read back by counting lines of the zone's plain files: no code of millrace reads them. */
+ * The core's state machine asserts the once-only calls (up, down, drained), so a door that breaks them ends the run.
+ * What it landed is read back by counting lines of the zone's plain files: no code of millrace reads them. */
 #include "scripted.h"
 
 #include "app/app.h"
@@ -43,7 +43,9 @@ static void write_config(struct place *p, const char *scripted_options)
     if (scripted())
         fprintf(f, "sources:\n  one:\n    scripted: {%s}\n", scripted_options);
     else
-        fprintf(f, "http: {listen: \"127.0.0.1:0\"}\nsources:\n  one:\n    webhook: {path: /one, verify: {scheme: none}}\n");
+        fprintf(
+            f,
+            "http: {listen: \"127.0.0.1:0\"}\nsources:\n  one:\n    webhook: {path: /one, verify: {scheme: none}}\n");
     fclose(f);
 }
 
@@ -94,7 +96,7 @@ static int run(struct place *p, bool once, void (*on_ready)(void *arg, struct ap
     return mr_app_run(&o);
 }
 
-/* ---- what lies in the zone ------------------------------------------------------------------------------------------------ */
+/* ---- what lies in the zone ---- */
 
 struct tally {
     unsigned char seen[SCRIPTED_STREAMS][SCRIPTED_PARTS][2048]; /* how often each record is there */
@@ -157,7 +159,7 @@ static void assert_exactly_once(const struct place *p, int records)
     free(t);
 }
 
-/* ---- every door ------------------------------------------------------------------------------------------------------------- */
+/* ---- every door ---- */
 
 static void stop_now(void *arg, struct app *a)
 {
@@ -254,7 +256,7 @@ static void stops_in_any_state(void **state)
         assert_exactly_once(*state, 300);
 }
 
-/* ---- what only the scripted door can show --------------------------------------------------------------------------------------- */
+/* ---- what only the scripted door can show ---- */
 
 static void failed_start_is_tried_again(void **state)
 {
@@ -267,8 +269,8 @@ static void failed_start_is_tried_again(void **state)
     assert_exactly_once(*state, 40);
 }
 
-/* Somebody else moves positions while the door works, by compare-and-swap as another process would, to the very same value:
- * so nothing may be lost or doubled, and the door's own move loses. */
+/* Somebody else moves positions while the door works, by compare-and-swap as another process would, to the very same
+ * value: so nothing may be lost or doubled, and the door's own move loses. */
 struct rival {
     uv_timer_t timer;
     struct app *app;
@@ -356,7 +358,8 @@ int main(int argc, char **argv)
     }
     door_name = argv[1];
 #define TEST(f) cmocka_unit_test_setup_teardown(f, make_place, drop_place)
-    const struct CMUnitTest tests[] = {TEST(starts_and_stops),           TEST(once_ends_by_itself), TEST(pauses_and_resumes), TEST(stops_in_any_state),
-                                       TEST(failed_start_is_tried_again), TEST(lost_compare_and_swaps_lose_nothing)};
+    const struct CMUnitTest tests[] = {
+        TEST(starts_and_stops),   TEST(once_ends_by_itself),         TEST(pauses_and_resumes),
+        TEST(stops_in_any_state), TEST(failed_start_is_tried_again), TEST(lost_compare_and_swaps_lose_nothing)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

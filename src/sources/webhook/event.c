@@ -8,7 +8,8 @@ enum { VERSION = 1, FIXED = 24 };
 
 static void put_u32(struct mr_buf *b, uint32_t v)
 {
-    unsigned char bytes[4] = {(unsigned char)v, (unsigned char)(v >> 8), (unsigned char)(v >> 16), (unsigned char)(v >> 24)};
+    unsigned char bytes[4] = {(unsigned char)v, (unsigned char)(v >> 8), (unsigned char)(v >> 16),
+                              (unsigned char)(v >> 24)};
     mr_buf_put(b, bytes, 4);
 }
 
@@ -24,9 +25,11 @@ static void put_str(struct mr_buf *b, struct mr_str s)
     mr_buf_put(b, s.p, s.n);
 }
 
-void mr_event_put(struct mr_buf *out, const struct mr_event *e, bool (*masked)(void *arg, struct mr_str name), void *arg)
+void mr_event_put(struct mr_buf *out, const struct mr_event *e, bool (*masked)(void *arg, struct mr_str name),
+                  void *arg)
 {
-    unsigned char head[4] = {VERSION, (unsigned char)e->payload, (unsigned char)e->secret, (unsigned char)(e->secret >> 8)};
+    unsigned char head[4] = {VERSION, (unsigned char)e->payload, (unsigned char)e->secret,
+                             (unsigned char)(e->secret >> 8)};
     mr_buf_put(out, head, sizeof head);
     put_u32(out, (uint32_t)e->headers_count);
     put_u64(out, (uint64_t)e->arrived_us);
@@ -82,7 +85,8 @@ enum mr_code mr_event_get(struct mr_str payload, struct mr_header *headers, stru
 {
     struct cursor c = {(const unsigned char *)payload.p, (const unsigned char *)payload.p + payload.n, false};
     if (payload.n < FIXED || c.p[0] != VERSION || c.p[1] > MR_PAYLOAD_EXACT)
-        return mr_err_set(err, MR_EMALFORMED, "queue record of %zu bytes: not an event of version %d", payload.n, VERSION);
+        return mr_err_set(err, MR_EMALFORMED, "queue record of %zu bytes: not an event of version %d", payload.n,
+                          VERSION);
     out->payload = (enum mr_payload)c.p[1];
     out->secret = (unsigned)c.p[2] | (unsigned)c.p[3] << 8;
     c.p += 4;
@@ -122,7 +126,8 @@ bool mr_event_id(const struct mr_event *e, struct mr_str json, struct mr_buf *ou
             mr_buf_put(out, value.p, value.n);
         return out->n > at && !out->failed;
     }
-    if (json.n == 0 || !mr_buf_reserve(out, json.n + 1)) /* room first: what is appended comes out of the buffer itself */
+    if (json.n == 0 ||
+        !mr_buf_reserve(out, json.n + 1)) /* room first: what is appended comes out of the buffer itself */
         return false;
     struct mr_json_slice s = mr_json_at(json, e->dedup_id);
     if (s.type == MR_JSON_STRING)

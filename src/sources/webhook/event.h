@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* event.h - an accepted request as the queue keeps it: all that its envelope needs, even if the source has left the config.
+/* event.h - an accepted request as the queue keeps it: all that its envelope needs, even if the source has left the
+ * config.
  *
  * Payload of a queue record, little-endian (docs/queue-format.md shows it too):
  *
@@ -22,7 +23,7 @@ struct mr_event {
     enum mr_payload payload;
     unsigned secret;
     struct mr_str scheme, covers;
-    struct mr_str dedup_id;      /* "/pointer" or "header:Name"; empty: none */
+    struct mr_str dedup_id; /* "/pointer" or "header:Name"; empty: none */
     int64_t dedup_window_ms;
     struct mr_str method, path, query, remote;
     const struct mr_header *headers;
@@ -30,12 +31,16 @@ struct mr_event {
     struct mr_str body;
 };
 
-/* Everything but the body, which the caller appends as a piece of its own. `masked` says of a header's name whether its value is a secret. */
-void mr_event_put(struct mr_buf *out, const struct mr_event *event, bool (*masked)(void *arg, struct mr_str name), void *arg);
+/* Everything but the body, which the caller appends as a piece of its own. `masked` says of a header's name whether its
+ * value is a secret. */
+void mr_event_put(struct mr_buf *out, const struct mr_event *event, bool (*masked)(void *arg, struct mr_str name),
+                  void *arg);
 /* Borrows from `payload`; headers go to `headers` (MR_EVENT_HEADERS_MAX). MR_EMALFORMED: not our bytes. */
-MR_MUST enum mr_code mr_event_get(struct mr_str payload, struct mr_header *headers, struct mr_event *out, struct mr_err *err);
-/* The event's id for dedup: a JSON pointer into the body or a header. `json`: the body, if it has passed the scanner (compact will do); empty
- * otherwise. Appends the id; false if there is none. `out` may be the buffer that `json` lies in. */
+MR_MUST enum mr_code mr_event_get(struct mr_str payload, struct mr_header *headers, struct mr_event *out,
+                                  struct mr_err *err);
+/* The event's id for dedup: a JSON pointer into the body or a header. `json`: the body, if it has passed the scanner
+ * (compact will do); empty otherwise. Appends the id; false if there is none. `out` may be the buffer that `json` lies
+ * in. */
 bool mr_event_id(const struct mr_event *event, struct mr_str json, struct mr_buf *out);
 
 #endif

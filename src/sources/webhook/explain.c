@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* explain.c - what a person asks of a source without a server: is its config sound, how would the vendor sign this, and why
- * was this captured request refused? The same code judges as in receive.c. */
+/* explain.c - what a person asks of a source without a server: is its config sound, how would the vendor sign this, and
+ * why was this captured request refused? The same code judges as in receive.c. */
 #include "hub.h"
 
 #include "millrace/compress.h"
@@ -24,15 +24,17 @@ void webhook_check(struct mr_check *c)
     if (s->none)
         c->line(c, MR_CHECK_WARN, NULL, "verify is none: whatever reaches the route lands");
     if (s->name && strcmp(s->name, "hmac") == 0 && !s->timestamp && !o->dedup_given)
-        c->line(c, MR_CHECK_WARN, NULL, "no signed timestamp and no dedup: a captured request can be replayed, and lands again");
-    snprintf(text, sizeof text, "route %s, scheme %s, %zu secret%s, stream %s, %s", o->path, s->name, o->verify.secrets.count,
-             o->verify.secrets.count == 1 ? "" : "s", o->stream ? o->stream : c->name, o->dedup_given ? "repeats land once" : "no dedup: a repeat lands again");
+        c->line(c, MR_CHECK_WARN, NULL,
+                "no signed timestamp and no dedup: a captured request can be replayed, and lands again");
+    snprintf(text, sizeof text, "route %s, scheme %s, %zu secret%s, stream %s, %s", o->path, s->name,
+             o->verify.secrets.count, o->verify.secrets.count == 1 ? "" : "s", o->stream ? o->stream : c->name,
+             o->dedup_given ? "repeats land once" : "no dedup: a repeat lands again");
     c->line(c, MR_CHECK_OK, NULL, text);
     mr_verifier_free(v);
     c->done(c);
 }
 
-/* ---- send ---------------------------------------------------------------------------------------------------------------- */
+/* ---- send ---- */
 
 static void default_url(const struct webhook_options *o, const struct hub_options *h, struct mr_buf *url)
 {
@@ -40,15 +42,16 @@ static void default_url(const struct webhook_options *o, const struct hub_option
     mr_buf_printf(url, "http://127.0.0.1:%s%s", colon ? colon + 1 : "8080", o->path);
 }
 
-enum mr_code webhook_sign(const void *options, const void *hub_options, struct mr_str body, int64_t now_us, struct mr_buf *url,
-                          struct mr_buf *headers, struct mr_err *err)
+enum mr_code webhook_sign(const void *options, const void *hub_options, struct mr_str body, int64_t now_us,
+                          struct mr_buf *url, struct mr_buf *headers, struct mr_err *err)
 {
     const struct webhook_options *o = options;
     struct mr_verifier *v;
     if (mr_verifier_new(&o->verify, &v, err) != MR_OK)
         return err->code;
     default_url(o, hub_options, url);
-    struct mr_http_head head = {.method = mr_str_c(o->methods.items[0]), .target = mr_str_c(o->path), .path = mr_str_c(o->path)};
+    struct mr_http_head head = {
+        .method = mr_str_c(o->methods.items[0]), .target = mr_str_c(o->path), .path = mr_str_c(o->path)};
     struct mr_buf public_url;
     mr_buf_init(&public_url, 1 << 16);
     webhook_url(o, &head, &public_url);
@@ -59,7 +62,7 @@ enum mr_code webhook_sign(const void *options, const void *hub_options, struct m
     return code;
 }
 
-/* ---- explain --------------------------------------------------------------------------------------------------------------- */
+/* ---- explain ---- */
 
 static bool verdict(struct mr_buf *json, enum mr_cause cause, const char *reason)
 {
@@ -74,8 +77,8 @@ static bool verdict(struct mr_buf *json, enum mr_cause cause, const char *reason
     return cause == MR_CAUSE_NONE;
 }
 
-static bool judge(struct mr_verifier *v, const struct webhook_options *o, const struct mr_http_head *head, struct mr_str body, int64_t at_us,
-                  struct mr_buf *json)
+static bool judge(struct mr_verifier *v, const struct webhook_options *o, const struct mr_http_head *head,
+                  struct mr_str body, int64_t at_us, struct mr_buf *json)
 {
     struct mr_buf url, reason;
     mr_buf_init(&url, 1 << 16);
@@ -117,7 +120,8 @@ static bool too_large(const struct mr_http_head *head, struct mr_str body, size_
     return *cause != MR_CAUSE_NONE;
 }
 
-/* After the signature, as in the server: a body that is not gzip, or too large once decoded, is refused all the same. */
+/* After the signature, as in the server: a body that is not gzip, or too large once decoded, is refused all the same.
+ */
 static enum mr_cause decoded(const struct mr_http_head *head, struct mr_str body, size_t limit)
 {
     if (webhook_coding(head) != CODING_GZIP)
@@ -130,18 +134,20 @@ static enum mr_cause decoded(const struct mr_http_head *head, struct mr_str body
     return code == MR_OK ? MR_CAUSE_NONE : code == MR_ETOOBIG ? MR_CAUSE_SIZE : MR_CAUSE_CODING;
 }
 
-bool webhook_explain(const void *options, const void *hub_options, const struct mr_captured *request, int64_t at_us, struct mr_buf *json)
+bool webhook_explain(const void *options, const void *hub_options, const struct mr_captured *request, int64_t at_us,
+                     struct mr_buf *json)
 {
     const struct webhook_options *o = options;
     const struct hub_options *h = hub_options;
     char reason[512];
     const char *question = request->target.n ? memchr(request->target.p, '?', request->target.n) : NULL;
-    struct mr_http_head head = {.method = request->method,
-                                .target = request->target,
-                                .path = {request->target.p, question ? (size_t)(question - request->target.p) : request->target.n},
-                                .headers = request->headers,
-                                .headers_count = request->headers_count,
-                                .content_length = (int64_t)request->body.n};
+    struct mr_http_head head = {
+        .method = request->method,
+        .target = request->target,
+        .path = {request->target.p, question ? (size_t)(question - request->target.p) : request->target.n},
+        .headers = request->headers,
+        .headers_count = request->headers_count,
+        .content_length = (int64_t)request->body.n};
     if (question)
         head.query = (struct mr_str){question + 1, request->target.n - head.path.n - 1};
     if (!mr_str_eq(head.path, mr_str_c(o->path))) {
@@ -154,7 +160,8 @@ bool webhook_explain(const void *options, const void *hub_options, const struct 
     enum mr_cause cause;
     if (too_large(&head, request->body, limit, &cause)) {
         snprintf(reason, sizeof reason, "body of %zu bytes; body_limit is %zu", request->body.n, limit);
-        return verdict(json, cause, cause == MR_CAUSE_SIZE ? reason : "content coding other than gzip: answered with 415");
+        return verdict(json, cause,
+                       cause == MR_CAUSE_SIZE ? reason : "content coding other than gzip: answered with 415");
     }
     struct mr_verifier *v;
     struct mr_err err;
@@ -165,7 +172,9 @@ bool webhook_explain(const void *options, const void *hub_options, const struct 
     cause = accepted ? decoded(&head, request->body, limit) : MR_CAUSE_NONE;
     if (cause != MR_CAUSE_NONE) {
         json->n = at;
-        accepted = verdict(json, cause, cause == MR_CAUSE_SIZE ? "larger than body_limit once decoded" : "Content-Encoding says gzip, the body is not");
+        accepted = verdict(json, cause,
+                           cause == MR_CAUSE_SIZE ? "larger than body_limit once decoded"
+                                                  : "Content-Encoding says gzip, the body is not");
     }
     mr_verifier_free(v);
     return accepted;

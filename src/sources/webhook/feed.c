@@ -82,8 +82,8 @@ static void on_position(void *arg, const struct mr_err *err, const struct mr_pos
     lander_pump(l);
 }
 
-/* A feed goes on from the position that it read, between slices only: the one at hand was read from where the cursor was,
- * and staging from it would jump over what lies before. */
+/* A feed goes on from the position that it read, between slices only: the one at hand was read from where the cursor
+ * was, and staging from it would jump over what lies before. */
 void feeds_go_on(struct lander *l)
 {
     for (struct feed *f = l->feeds; f; f = f->next) {
@@ -222,7 +222,8 @@ static void on_roll(void *arg, struct mr_landing *landing, enum mr_roll_reason w
 void feed_begin(struct feed *f, uint64_t first)
 {
     struct mr_landing_owner owner = {.on_roll = on_roll, .arg = f};
-    f->open = mr_landing_begin(f->lander->hub->core->landings, f->source, (struct mr_str){0}, MR_LANDING_ROLLING, &owner);
+    f->open =
+        mr_landing_begin(f->lander->hub->core->landings, f->source, (struct mr_str){0}, MR_LANDING_ROLLING, &owner);
     f->open_first = first;
     skipped_clear(&f->skipped);
     f->close_wanted = false;
@@ -255,7 +256,8 @@ void feed_close(struct feed *f)
     struct mr_landing_end end = {.on_decided = on_decided, .on_published = on_published, .arg = x};
     const struct mr_row *rows;
     bool lists = f->skipped.count && mr_landing_records(landing) > 0;
-    size_t rows_count = skipped_rows(&f->skipped, f->source, f->stream, mr_str_c(mr_landing_id(landing)), lists, &rows, &x->forgets);
+    size_t rows_count =
+        skipped_rows(&f->skipped, f->source, f->stream, mr_str_c(mr_landing_id(landing)), lists, &rows, &x->forgets);
     if (lists)
         snprintf(x->landing, sizeof x->landing, "%s", mr_landing_id(landing));
     mr_landing_decide(landing, &move, 1, rows, rows_count, x->ids.ids, x->ids.count, &end);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* hub.c - life of what all webhook sources share: queue, lander, listener, in this order; back in the other.
  *
- * happy path    identify the queue -> read its positions -> recover and open it -> start the lander -> listen, once sources are up
- * ways to fail  a queue that cannot be opened or an address that cannot be bound fails the start with that error
- * on close      the listener stops first, so that nothing new comes; then the lander, then the queue */
+ * happy path    identify the queue -> read its positions -> recover and open it -> start the lander -> listen, once
+ * sources are up ways to fail  a queue that cannot be opened or an address that cannot be bound fails the start with
+ * that error on close      the listener stops first, so that nothing new comes; then the lander, then the queue */
 #include "hub.h"
 
 #include "millrace/budget.h"
@@ -17,38 +17,91 @@ enum { GROUP_MEMORY_MIN = 4 << 20, GROUP_MEMORY_MAX = 64 << 20 };
 
 #define AT(field) offsetof(struct hub_options, field)
 static const struct mr_option http_rows[] = {
-    {.name = "listen", .type = MR_T_LISTEN, .offset = AT(http.listen), .def = "0.0.0.0:8080", .flags = MR_OPT_FIXED,
+    {.name = "listen",
+     .type = MR_T_LISTEN,
+     .offset = AT(http.listen),
+     .def = "0.0.0.0:8080",
+     .flags = MR_OPT_FIXED,
      .doc = "Address and port of the webhook listener. It serves only the routes of the sources."},
-    {.name = "body_limit", .type = MR_T_SIZE, .offset = AT(http.body_limit), .def = "1MiB", .min = "1KiB", .max = "256MiB",
+    {.name = "body_limit",
+     .type = MR_T_SIZE,
+     .offset = AT(http.body_limit),
+     .def = "1MiB",
+     .min = "1KiB",
+     .max = "256MiB",
      .doc = "Largest body taken, on the wire and decoded; above it 413. A source may set its own."},
-    {.name = "connections", .type = MR_T_INT, .offset = AT(http.connections), .def = "12000", .min = "1", .max = "1000000",
+    {.name = "connections",
+     .type = MR_T_INT,
+     .offset = AT(http.connections),
+     .def = "12000",
+     .min = "1",
+     .max = "1000000",
      .doc = "Open connections at once; above it a connection gets 503. Needs as many file descriptors."},
-    {.name = "connections_per_peer", .type = MR_T_INT, .offset = AT(http.connections_per_peer), .def = "0", .min = "0", .max = "1000000",
+    {.name = "connections_per_peer",
+     .type = MR_T_INT,
+     .offset = AT(http.connections_per_peer),
+     .def = "0",
+     .min = "0",
+     .max = "1000000",
      .doc = "Open connections of one address; 0: no limit of its own. Leave it so behind a proxy."},
-    {.name = "first_byte_timeout", .type = MR_T_DURATION, .offset = AT(http.first_byte_ms), .def = "15s", .min = "100ms", .max = "1h",
+    {.name = "first_byte_timeout",
+     .type = MR_T_DURATION,
+     .offset = AT(http.first_byte_ms),
+     .def = "15s",
+     .min = "100ms",
+     .max = "1h",
      .doc = "From accepting a connection to its first byte."},
-    {.name = "header_timeout", .type = MR_T_DURATION, .offset = AT(http.header_ms), .def = "10s", .min = "100ms", .max = "1h",
+    {.name = "header_timeout",
+     .type = MR_T_DURATION,
+     .offset = AT(http.header_ms),
+     .def = "10s",
+     .min = "100ms",
+     .max = "1h",
      .doc = "From a request's first byte to the end of its headers; then 408."},
-    {.name = "body_timeout", .type = MR_T_DURATION, .offset = AT(http.body_ms), .def = "30s", .min = "100ms", .max = "1h",
+    {.name = "body_timeout",
+     .type = MR_T_DURATION,
+     .offset = AT(http.body_ms),
+     .def = "30s",
+     .min = "100ms",
+     .max = "1h",
      .doc = "From the end of the headers to the end of the body; then 408."},
-    {.name = "idle_timeout", .type = MR_T_DURATION, .offset = AT(http.idle_ms), .def = "75s", .min = "100ms", .max = "1d",
+    {.name = "idle_timeout",
+     .type = MR_T_DURATION,
+     .offset = AT(http.idle_ms),
+     .def = "75s",
+     .min = "100ms",
+     .max = "1d",
      .doc = "How long a connection may idle between requests."},
     {0},
 };
 static const struct mr_option queue_rows[] = {
-    {.name = "segment_size", .type = MR_T_SIZE, .offset = AT(queue.segment_size), .def = "64MiB", .min = "1MiB", .max = "4GiB", .flags = MR_OPT_FIXED,
+    {.name = "segment_size",
+     .type = MR_T_SIZE,
+     .offset = AT(queue.segment_size),
+     .def = "64MiB",
+     .min = "1MiB",
+     .max = "4GiB",
+     .flags = MR_OPT_FIXED,
      .doc = "Size of one file of the durable queue. Small ones free disk sooner, large ones are made less often."},
-    {.name = "max_size", .type = MR_T_SIZE, .offset = AT(queue.max_size), .def = "64GiB", .min = "4MiB", .max = "64TiB",
+    {.name = "max_size",
+     .type = MR_T_SIZE,
+     .offset = AT(queue.max_size),
+     .def = "64GiB",
+     .min = "4MiB",
+     .max = "64TiB",
      .doc = "Most bytes that may wait on disk to be landed; above it the webhook door answers 503 with Retry-After."},
     {0},
 };
 const struct mr_option hub_rows[] = {
     {.name = "http", .type = MR_T_MAP, .sub = http_rows, .doc = "The webhook listener."},
-    {.name = "queue", .type = MR_T_MAP, .sub = queue_rows, .doc = "The durable queue between the listener and the zone."},
+    {.name = "queue",
+     .type = MR_T_MAP,
+     .sub = queue_rows,
+     .doc = "The durable queue between the listener and the zone."},
     {0},
 };
 
-/* ---- routes ------------------------------------------------------------------------------------------------------------ */
+/* ---- routes ---- */
 
 void hub_add_route(struct hub *h, struct webhook *w)
 {
@@ -65,7 +118,7 @@ void hub_remove_route(struct hub *h, struct webhook *w)
         }
 }
 
-/* ---- start --------------------------------------------------------------------------------------------------------------- */
+/* ---- start ---- */
 
 static void queue_dir(const struct hub *h, char out[4096])
 {
@@ -90,12 +143,15 @@ int64_t hub_body_most(const struct mr_core *core)
     return (int64_t)(mr_budget_limit(core->loop->budget) / 8);
 }
 
-enum mr_code mr_webhook_hub_open(void *hub, const struct mr_core *core, const void *hub_options, size_t sources, struct mr_err *err)
+enum mr_code mr_webhook_hub_open(void *hub, const struct mr_core *core, const void *hub_options, size_t sources,
+                                 struct mr_err *err)
 {
     struct hub *h = hub;
     const struct hub_options *o = hub_options;
     if (sources && o->http.body_limit > hub_body_most(core))
-        return mr_err_set(err, MR_ECONFIG, "http.body_limit (%lld bytes) is more than an eighth of limits.memory (%zu bytes): raise the one or lower the other",
+        return mr_err_set(err, MR_ECONFIG,
+                          "http.body_limit (%lld bytes) is more than an eighth of limits.memory (%zu bytes): raise the "
+                          "one or lower the other",
                           (long long)o->http.body_limit, mr_budget_limit(core->loop->budget));
     h->core = core;
     h->o = hub_options;
@@ -225,7 +281,8 @@ enum mr_code mr_webhook_hub_serve(void *hub, struct mr_err *err)
     struct hub *h = hub;
     if (h->server || h->sources == 0)
         return MR_OK;
-    struct mr_http_options options = {.loop = h->core->loop, .listen = h->o->http.listen, .name = "webhook", .handler = receive_handler};
+    struct mr_http_options options = {
+        .loop = h->core->loop, .listen = h->o->http.listen, .name = "webhook", .handler = receive_handler};
     options.handler.arg = h;
     limits_of(h, &options.limits);
     if (mr_http_listen(&options, &h->server, err) != MR_OK)
@@ -248,7 +305,7 @@ void mr_webhook_hub_reload(void *hub, const void *hub_options, size_t sources)
         mr_queue_limits_set(h->queue, (uint64_t)h->o->queue.max_size, (uint64_t)h->core->disk_reserve);
 }
 
-/* ---- drain, once, stop ------------------------------------------------------------------------------------------------------ */
+/* ---- drain, once, stop ---- */
 
 static void on_landed(void *arg, const struct mr_err *err)
 {

@@ -2,7 +2,8 @@
 /* hub.h - what all webhook sources of a process share: the listener, the durable queue, and the lander that takes
  * records from the queue to the zone. Private to the webhook door.
  *
- *   request ─► receive.c (route, verify) ─► queue ─► 2xx          queue ─► land.c (dedup, envelope) ─► landing ─► free segments */
+ *   request ─► receive.c (route, verify) ─► queue ─► 2xx
+ *   queue ─► slice.c (dedup, envelope) ─► landing ─► segments freed */
 #ifndef MR_WEBHOOK_HUB_H
 #define MR_WEBHOOK_HUB_H
 
@@ -28,23 +29,29 @@ extern const struct mr_option hub_rows[];
 struct webhook_options {
     char *path, *public_url, *stream;
     struct mr_strings methods, mask_headers;
-    int64_t body_limit;                /* 0: http.body_limit */
-    struct { int64_t status; } ack;
+    int64_t body_limit; /* 0: http.body_limit */
+    struct {
+        int64_t status;
+    } ack;
     bool verify_given;
     struct mr_verify_options verify;
     bool dedup_given;
-    struct { char *id; int64_t window_ms; int64_t max_ids; } dedup;
+    struct {
+        char *id;
+        int64_t window_ms;
+        int64_t max_ids;
+    } dedup;
     int payload;
 };
 
 struct webhook { /* one source: a route */
     struct mr_source *src;
     struct hub *hub;
-    struct webhook *next;              /* of hub->routes, while it is up */
-    const struct webhook_options *o;   /* the config's, which outlives us */
+    struct webhook *next;            /* of hub->routes, while it is up */
+    const struct webhook_options *o; /* the config's, which outlives us */
     const char *name, *stream;
-    char *queue_key;                   /* "<source>/<stream>" */
-    char *allow;                       /* "Allow: POST, PUT\r\n" */
+    char *queue_key; /* "<source>/<stream>" */
+    char *allow;     /* "Allow: POST, PUT\r\n" */
     struct mr_verifier *verifier;
     bool up, paused;
     struct mr_cell *accepted, *bytes, *unavailable, *refused[MR_CAUSES];
@@ -76,9 +83,11 @@ struct hub {
 
 /* hub.c */
 bool mr_webhook_hub_wanted(const char *data_dir);
-/* A body is held in a handful of places at once (connection, decoded, group, slice, line): how large may it be under this budget? */
+/* A body is held in a handful of places at once (connection, decoded, group, slice, line): how large may it be under
+ * this budget? */
 int64_t hub_body_most(const struct mr_core *core);
-enum mr_code mr_webhook_hub_open(void *hub, const struct mr_core *core, const void *hub_options, size_t sources, struct mr_err *err);
+enum mr_code mr_webhook_hub_open(void *hub, const struct mr_core *core, const void *hub_options, size_t sources,
+                                 struct mr_err *err);
 void mr_webhook_hub_start(void *hub, void (*cb)(void *arg, const struct mr_err *err), void *arg);
 enum mr_code mr_webhook_hub_serve(void *hub, struct mr_err *err);
 void mr_webhook_hub_reload(void *hub, const void *hub_options, size_t sources);
@@ -100,26 +109,29 @@ void receive_look(struct webhook *w); /* once in a while: closes the burst alert
 
 /* explain.c: what cli asks, without a server */
 void webhook_check(struct mr_check *check);
-enum mr_code webhook_sign(const void *options, const void *hub_options, struct mr_str body, int64_t now_us, struct mr_buf *url,
-                          struct mr_buf *headers, struct mr_err *err);
-bool webhook_explain(const void *options, const void *hub_options, const struct mr_captured *request, int64_t at_us, struct mr_buf *json);
+enum mr_code webhook_sign(const void *options, const void *hub_options, struct mr_str body, int64_t now_us,
+                          struct mr_buf *url, struct mr_buf *headers, struct mr_err *err);
+bool webhook_explain(const void *options, const void *hub_options, const struct mr_captured *request, int64_t at_us,
+                     struct mr_buf *json);
 
 /* stage.c */
-struct staged_event {            /* a queue record on its way to the zone */
+struct staged_event { /* a queue record on its way to the zone */
     const char *queue_id;
     uint64_t seq;
     struct mr_str source, stream, payload;
-    struct mr_str json;          /* its body, compact; n == 0: not known to be JSON */
-    struct mr_str id;            /* the event's own; n == 0: it gets the request's */
-    struct mr_str run;           /* replay run, or empty */
+    struct mr_str json; /* its body, compact; n == 0: not known to be JSON */
+    struct mr_str id;   /* the event's own; n == 0: it gets the request's */
+    struct mr_str run;  /* replay run, or empty */
 };
 /* As envelope into the landing. `line` is scratch. Runs on: worker. */
-MR_MUST enum mr_code stage_event(struct mr_landing *landing, const struct staged_event *event, struct mr_buf *line, struct mr_err *err);
+MR_MUST enum mr_code stage_event(struct mr_landing *landing, const struct staged_event *event, struct mr_buf *line,
+                                 struct mr_err *err);
 /* "<source>/<stream>" of a queue record: a source's name has no slash. */
 void stage_key(struct mr_str key, struct mr_str *source, struct mr_str *stream);
 
 /* replay.c */
-void webhook_replay(void *hub, const struct mr_landing_row *landing, struct mr_str run, void (*cb)(void *arg, const struct mr_err *err, int64_t records), void *arg);
+void webhook_replay(void *hub, const struct mr_landing_row *landing, struct mr_str run,
+                    void (*cb)(void *arg, const struct mr_err *err, int64_t records), void *arg);
 /* Keeps the input of every lost landing; before anything is freed. */
 void replay_pin(struct hub *h, const struct mr_landing_row *landings, size_t count);
 
@@ -132,7 +144,7 @@ void lander_horizon(struct lander *l, uint64_t horizon);
 /* Lands everything up to the horizon of now, closes all landings, then cb (MR_OK, or the first failure if `once`). */
 void lander_drain(struct lander *l, bool once, void (*cb)(void *arg, const struct mr_err *err), void *arg);
 void lander_stop(struct lander *l, void (*cb)(void *arg), void *arg); /* then freed */
-void lander_look(struct lander *l); /* once in a while: closes alerts that have gone quiet */
+void lander_look(struct lander *l);               /* once in a while: closes alerts that have gone quiet */
 int64_t lander_behind_ms(const struct lander *l); /* age of what is being landed; 0: caught up */
 void lander_status(const struct lander *l, struct mr_buf *json);
 

@@ -107,7 +107,9 @@ void lander_horizon(struct lander *l, uint64_t horizon)
     lander_pump(l);
 }
 
-/* ---- life ------------------------------------------------------------------------------------------------------------------- */
+/* ---- life
+ * -------------------------------------------------------------------------------------------------------------------
+ */
 
 struct lander *lander_new(struct hub *h, const struct mr_position *positions, size_t count)
 {
@@ -184,7 +186,8 @@ static void on_closed(uv_handle_t *t)
     cb(arg);
 }
 
-/* Undecided flights and position look-ups call back into us: they are waited for. Decided ones that cannot be published now are not. */
+/* Undecided flights and position look-ups call back into us: they are waited for. Decided ones that cannot be published
+ * now are not. */
 static void maybe_stopped(struct lander *l)
 {
     if (l->timer_closed || l->running)
@@ -231,6 +234,7 @@ int64_t lander_behind_ms(const struct lander *l)
 void lander_status(const struct lander *l, struct mr_buf *json)
 {
     uint64_t behind = l->horizon > l->cursor ? l->horizon - l->cursor : 0;
-    mr_buf_printf(json, ",\"queue\":{\"id\":\"%s\",\"durable\":%" PRIu64 ",\"read\":%" PRIu64 ",\"behind\":%" PRIu64 "}", l->queue_id, l->horizon,
-                  l->cursor, behind);
+    mr_buf_printf(json,
+                  ",\"queue\":{\"id\":\"%s\",\"durable\":%" PRIu64 ",\"read\":%" PRIu64 ",\"behind\":%" PRIu64 "}",
+                  l->queue_id, l->horizon, l->cursor, behind);
 }

@@ -6,7 +6,8 @@
 
 #include <stdio.h>
 
-enum mr_code mr_quarantine_put(const char *data_dir, struct mr_str source, const char *name, struct mr_str bytes, struct mr_err *err)
+enum mr_code mr_quarantine_put(const char *data_dir, struct mr_str source, const char *name, struct mr_str bytes,
+                               struct mr_err *err)
 {
     char dir[4096], path[4096 + 256];
     int fault = MR_POINT(quarantine_write);

@@ -6,7 +6,9 @@
 #include "millrace/err.h"
 #include "millrace/str.h"
 
-/* Keeps `bytes` durably under that name; the same name again is the same event again and replaces it. Blocks: Runs on: worker. */
-MR_MUST enum mr_code mr_quarantine_put(const char *data_dir, struct mr_str source, const char *name, struct mr_str bytes, struct mr_err *err);
+/* Keeps `bytes` durably under that name; the same name again is the same event again and replaces it. Blocks: Runs on:
+ * worker. */
+MR_MUST enum mr_code mr_quarantine_put(const char *data_dir, struct mr_str source, const char *name,
+                                       struct mr_str bytes, struct mr_err *err);
 
 #endif

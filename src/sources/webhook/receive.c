@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* receive.c - from a request to its answer: route, method, coding, size, signature; then the queue; 2xx when it is durable.
+/* receive.c - from a request to its answer: route, method, coding, size, signature; then the queue; 2xx when it is
+ * durable.
  *
- * happy path    on_head finds the route -> on_request verifies, puts the event into the queue's group -> on_durable answers
- * ways to fail  a 4xx with a one-line reason that leaks nothing, a counter by cause, a sampled log line; 503 with Retry-After
- *               when the queue cannot take it, now or after a failed sync
- * on close      requests that wait in the queue are answered by its callbacks; the server's close waits for none of them */
+ * happy path    on_head finds the route -> on_request verifies, puts the event into the queue's group -> on_durable
+ * answers ways to fail  a 4xx with a one-line reason that leaks nothing, a counter by cause, a sampled log line; 503
+ * with Retry-After when the queue cannot take it, now or after a failed sync on close      requests that wait in the
+ * queue are answered by its callbacks; the server's close waits for none of them */
 #include "hub.h"
 
 #include "millrace/compress.h"
@@ -35,7 +36,8 @@ static void fill(struct mr_http_answer *a, int status, struct mr_str body)
 static void unavailable(struct mr_http_answer *a, struct mr_str body)
 {
     /* Jitter: senders that were refused together do not come back together. */
-    static const char *const retry[] = {"Retry-After: 2\r\n", "Retry-After: 3\r\n", "Retry-After: 4\r\n", "Retry-After: 5\r\n"};
+    static const char *const retry[] = {"Retry-After: 2\r\n", "Retry-After: 3\r\n", "Retry-After: 4\r\n",
+                                        "Retry-After: 5\r\n"};
     fill(a, 503, body);
     a->extra = mr_str_c(retry[(uint64_t)mr_mono_us() % MR_COUNT(retry)]);
 }
@@ -57,8 +59,8 @@ static void say_refused(struct webhook *w, enum mr_cause cause, const char *reas
         w->refused_unlogged++;
         return;
     }
-    mr_log_warn(loop->log, w->name, "request_refused", MR_S("cause", mr_cause_name(cause)), MR_S("why", reason), MR_SN("remote", remote),
-                MR_I("unlogged", w->refused_unlogged));
+    mr_log_warn(loop->log, w->name, "request_refused", MR_S("cause", mr_cause_name(cause)), MR_S("why", reason),
+                MR_SN("remote", remote), MR_I("unlogged", w->refused_unlogged));
     w->refused_logged_ms = now_ms;
     w->refused_unlogged = 0;
 }
@@ -72,7 +74,8 @@ static void count_burst(struct webhook *w)
         w->burst_count = 0;
     }
     if (++w->burst_count == BURST_COUNT)
-        mr_alert_open(loop->alerts, MR_A_SIGNATURE_BURST, w->name, NULL, "%d requests refused within a minute; the last: %s", BURST_COUNT, w->last_reason);
+        mr_alert_open(loop->alerts, MR_A_SIGNATURE_BURST, w->name, NULL,
+                      "%d requests refused within a minute; the last: %s", BURST_COUNT, w->last_reason);
 }
 
 void receive_look(struct webhook *w)
@@ -84,7 +87,7 @@ void receive_look(struct webhook *w)
     }
 }
 
-/* ---- the head: what can be refused before the body is read -------------------------------------------------------------- */
+/* ---- the head: what can be refused before the body is read ---- */
 
 bool webhook_allows(const struct webhook_options *o, struct mr_str method)
 {
@@ -108,7 +111,8 @@ enum coding webhook_coding(const struct mr_http_head *head)
     return count == 1 && (is(value, "gzip") || is(value, "x-gzip")) ? CODING_GZIP : CODING_OTHER;
 }
 
-static int on_head(void *arg, struct mr_http_request *req, const struct mr_http_head *head, size_t *body_limit, struct mr_http_answer *answer)
+static int on_head(void *arg, struct mr_http_request *req, const struct mr_http_head *head, size_t *body_limit,
+                   struct mr_http_answer *answer)
 {
     struct hub *h = arg;
     (void)req;
@@ -131,7 +135,8 @@ static int on_head(void *arg, struct mr_http_request *req, const struct mr_http_
     }
     if (w->paused || h->draining) {
         mr_cell_add(w->unavailable, 1);
-        unavailable(answer, w->paused ? MR_STR("{\"error\":\"source is paused\"}\n") : MR_STR("{\"error\":\"shutting down\"}\n"));
+        unavailable(answer, w->paused ? MR_STR("{\"error\":\"source is paused\"}\n")
+                                      : MR_STR("{\"error\":\"shutting down\"}\n"));
         return -1;
     }
     *body_limit = (size_t)(w->o->body_limit ? w->o->body_limit : h->o->http.body_limit);
@@ -143,7 +148,7 @@ static int on_head(void *arg, struct mr_http_request *req, const struct mr_http_
     return 0;
 }
 
-/* ---- the whole request ------------------------------------------------------------------------------------------------------ */
+/* ---- the whole request ---- */
 
 static void on_durable(struct mr_queue_wait *wait, enum mr_code code) /* Runs on: loop, for each request of a group */
 {
@@ -161,8 +166,9 @@ static void on_durable(struct mr_queue_wait *wait, enum mr_code code) /* Runs on
 
 static bool is_masked(void *arg, struct mr_str name)
 {
-    static const char *const always[] = {"authorization", "proxy-authorization", "cookie", "x-api-key", "x-gitlab-token",
-                                         "x-telegram-bot-api-secret-token", "dg-token"};
+    static const char *const always[] = {"authorization", "proxy-authorization", "cookie",
+                                         "x-api-key",     "x-gitlab-token",      "x-telegram-bot-api-secret-token",
+                                         "dg-token"};
     const struct webhook *w = arg;
     for (size_t i = 0; i < MR_COUNT(always); i++)
         if (is(name, always[i]))
@@ -173,7 +179,8 @@ static bool is_masked(void *arg, struct mr_str name)
     return false;
 }
 
-static void put_event(struct webhook *w, const struct mr_http_head *head, const struct mr_verified *verified, struct mr_str body, int64_t now_us)
+static void put_event(struct webhook *w, const struct mr_http_head *head, const struct mr_verified *verified,
+                      struct mr_str body, int64_t now_us)
 {
     struct hub *h = w->hub;
     bool dedup = w->o->dedup_given && w->o->dedup.id;
@@ -215,14 +222,17 @@ static void append(struct webhook *w, struct mr_http_request *req, struct mr_str
                           .began_us = mr_mono_us(),
                           .status = (int)w->o->ack.status};
     const struct mr_str pieces[] = {mr_buf_str(&h->event), body};
-    enum mr_code code = h->event.failed ? MR_ENOMEM : mr_queue_append(h->queue, mr_str_c(w->queue_key), pieces, MR_COUNT(pieces), &p->wait);
+    enum mr_code code = h->event.failed
+                            ? MR_ENOMEM
+                            : mr_queue_append(h->queue, mr_str_c(w->queue_key), pieces, MR_COUNT(pieces), &p->wait);
     if (code == MR_OK) {
         mr_cell_add(w->bytes, (int64_t)body.n);
         return;
     }
     struct mr_http_answer a;
     mr_cell_add(w->unavailable, 1);
-    unavailable(&a, code == MR_ENOSPC ? MR_STR("{\"error\":\"no room, send again later\"}\n") : MR_STR("{\"error\":\"busy, send again\"}\n"));
+    unavailable(&a, code == MR_ENOSPC ? MR_STR("{\"error\":\"no room, send again later\"}\n")
+                                      : MR_STR("{\"error\":\"busy, send again\"}\n"));
     mr_http_answer(req, &a);
 }
 
@@ -248,7 +258,8 @@ static bool decode(struct webhook *w, struct mr_http_request *req, const struct 
     return false;
 }
 
-static void refuse_verdict(struct webhook *w, struct mr_http_request *req, const struct mr_http_head *head, const struct mr_verified *v)
+static void refuse_verdict(struct webhook *w, struct mr_http_request *req, const struct mr_http_head *head,
+                           const struct mr_verified *v)
 {
     memcpy(w->last_reason, v->reason, sizeof w->last_reason);
     say_refused(w, v->cause, v->reason, head->remote);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* replay.c - a lost landing is read again from the queue segments that were kept for it, and lands under a run of its own.
+/* replay.c - a lost landing is read again from the queue segments that were kept for it, and lands under a run of its
+ * own.
  *
- * happy path    its moves say from where to where -> the run's own part says what a replay before has landed -> read, stage,
- *               decide with that part, publish
- * ways to fail  the queue is another one, or no longer has the records: MR_ENOENT says so; a record that cannot be staged
- * on close      a replay is waited for by whoever asked */
+ * happy path    its moves say from where to where -> the run's own part says what a replay before has landed -> read,
+ * stage, decide with that part, publish ways to fail  the queue is another one, or no longer has the records: MR_ENOENT
+ * says so; a record that cannot be staged on close      a replay is waited for by whoever asked */
 #include "hub.h"
 #include "skipped.h"
 
@@ -20,7 +20,7 @@ struct replay {
     struct hub *hub;
     struct mr_job job;
     char *source, *stream, *run, *lost, part[160]; /* lost: the landing's id */
-    uint64_t after, upto;     /* sequences (after, upto] */
+    uint64_t after, upto;                          /* sequences (after, upto] */
     int64_t version, records;
     struct mr_queue_reader *reader;
     struct mr_landing *landing;
@@ -28,7 +28,7 @@ struct replay {
     struct mr_buf skipped;    /* JSON: the sequences that the landing passed over */
     struct mr_json_iter skip; /* into it; both rise */
     int64_t next_skip;
-    int64_t rows;             /* that the landing had */
+    int64_t rows; /* that the landing had */
     struct mr_err err;
     void (*cb)(void *arg, const struct mr_err *err, int64_t records);
     void *arg;
@@ -53,14 +53,16 @@ static void ended(struct replay *r)
 }
 
 /* The move of a landing that belongs to this queue, and its bounds. */
-static bool bounds_of(const char *queue_id, const struct mr_landing_row *landing, struct mr_str *stream, int64_t *after, int64_t *upto)
+static bool bounds_of(const char *queue_id, const struct mr_landing_row *landing, struct mr_str *stream, int64_t *after,
+                      int64_t *upto)
 {
     struct mr_json_iter it;
     struct mr_str key;
     struct mr_json_slice move, all = {.type = MR_JSON_ARRAY, .raw = landing->moves};
     mr_json_iter(&it, all);
     while (mr_json_next(&it, &key, &move)) {
-        struct mr_json_slice part = mr_json_at(move.raw, MR_STR("/part")), name = mr_json_at(move.raw, MR_STR("/stream"));
+        struct mr_json_slice part = mr_json_at(move.raw, MR_STR("/part")),
+                             name = mr_json_at(move.raw, MR_STR("/stream"));
         struct mr_str quoted = {part.raw.p + 1, part.raw.n - 2};
         if (part.type != MR_JSON_STRING || !mr_str_eq(quoted, mr_str_c(queue_id)))
             continue;
@@ -84,9 +86,10 @@ void replay_pin(struct hub *h, const struct mr_landing_row *landings, size_t cou
         /* Found at start-up, before alerts are kept, or in an earlier process: told until it is replayed. */
         char source[256];
         snprintf(source, sizeof source, "%.*s", (int)landings[i].source.n, landings[i].source.p);
-        mr_alert_open(h->core->loop->alerts, MR_A_LANDING_LOST, source, NULL,
-                      "landing %.*s was decided and its staged file is gone; millrace replay --landing %.*s reads it again", (int)landings[i].landing.n,
-                      landings[i].landing.p, (int)landings[i].landing.n, landings[i].landing.p);
+        mr_alert_open(
+            h->core->loop->alerts, MR_A_LANDING_LOST, source, NULL,
+            "landing %.*s was decided and its staged file is gone; millrace replay --landing %.*s reads it again",
+            (int)landings[i].landing.n, landings[i].landing.p, (int)landings[i].landing.n, landings[i].landing.p);
     }
     if (lowest != INT64_MAX)
         mr_queue_pin(h->queue, (uint64_t)lowest + 1);
@@ -123,7 +126,8 @@ static enum mr_code stage_all(struct replay *r)
     while ((code = mr_queue_next(r->reader, &record, &r->err)) == MR_OK && record.seq <= r->upto) {
         struct mr_str source, stream;
         stage_key(record.source, &source, &stream);
-        if (!mr_str_eq(source, mr_str_c(r->source)) || !mr_str_eq(stream, mr_str_c(r->stream)) || was_skipped(r, record.seq))
+        if (!mr_str_eq(source, mr_str_c(r->source)) || !mr_str_eq(stream, mr_str_c(r->stream)) ||
+            was_skipped(r, record.seq))
             continue;
         find_id(r, record.payload);
         struct staged_event e = {.queue_id = r->hub->queue_id,
@@ -140,7 +144,10 @@ static enum mr_code stage_all(struct replay *r)
     if (code != MR_OK && code != MR_EEND)
         return code;
     if (r->records != r->rows)
-        return mr_err_set(&r->err, MR_ENOENT, "the landing had %" PRId64 " records, the queue still has %" PRId64 " of them; nothing was landed", r->rows, r->records);
+        return mr_err_set(&r->err, MR_ENOENT,
+                          "the landing had %" PRId64 " records, the queue still has %" PRId64
+                          " of them; nothing was landed",
+                          r->rows, r->records);
     return MR_OK;
 }
 
@@ -215,7 +222,8 @@ static void on_position(void *arg, const struct mr_err *err, const struct mr_pos
     const struct mr_landing_owner owner = {0};
     mr_json_iter(&r->skip, (struct mr_json_slice){.type = MR_JSON_ARRAY, .raw = mr_buf_str(&r->skipped)});
     r->next_skip = 0;
-    r->landing = mr_landing_begin(r->hub->core->landings, mr_str_c(r->source), mr_str_c(r->run), MR_LANDING_ROLLING, &owner);
+    r->landing =
+        mr_landing_begin(r->hub->core->landings, mr_str_c(r->source), mr_str_c(r->run), MR_LANDING_ROLLING, &owner);
     r->job = (struct mr_job){.run = stage_run, .done = stage_done};
     mr_worker_submit(r->hub->core->loop->workers, MR_LANE_COMPRESS, &r->job);
 }
@@ -234,7 +242,8 @@ static void on_skipped(void *arg, const struct mr_err *err, const struct mr_kept
     mr_store_position(r->hub->core->store, mr_str_c(r->source), mr_str_c(r->stream), mr_str_c(r->part), on_position, r);
 }
 
-void webhook_replay(void *hub, const struct mr_landing_row *landing, struct mr_str run, void (*cb)(void *arg, const struct mr_err *err, int64_t records), void *arg)
+void webhook_replay(void *hub, const struct mr_landing_row *landing, struct mr_str run,
+                    void (*cb)(void *arg, const struct mr_err *err, int64_t records), void *arg)
 {
     struct hub *h = hub;
     struct mr_str stream;
@@ -264,6 +273,9 @@ void webhook_replay(void *hub, const struct mr_landing_row *landing, struct mr_s
     mr_buf_init(&r->skipped, 1 << 24);
     for (size_t i = 0; i < landing->files_count; i++)
         r->rows += landing->files[i].rows;
-    struct mr_str before = {r->lost, strlen(r->lost) - 1}; /* rows come after a key: the landing's id less its last byte is just before it */
-    mr_store_rows(h->core->store, mr_str_c(r->source), stream, MR_STR(MR_SKIPPED_KIND), before, SIZE_MAX >> 1, on_skipped, r);
+    struct mr_str before = {r->lost,
+                            strlen(r->lost) -
+                                1}; /* rows come after a key: the landing's id less its last byte is just before it */
+    mr_store_rows(h->core->store, mr_str_c(r->source), stream, MR_STR(MR_SKIPPED_KIND), before, SIZE_MAX >> 1,
+                  on_skipped, r);
 }

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* scheme.h - signature schemes are data: what is signed, digest, encoding, where signature and timestamp are, tolerance.
+/* scheme.h - signature schemes are data: what is signed, digest, encoding, where signature and timestamp are,
+ * tolerance.
  *
- * A preset for a known vendor is a row of the table in schemes.c; `hmac` is the row whose parts the config gives. A verifier is a row joined
- * with a source's secrets, ready to judge requests; the same row signs for `millrace send`. Pure: time is an argument.
+ * A preset for a known vendor is a row of the table in schemes.c; `hmac` is the row whose parts the config gives. A
+ * verifier is a row joined with a source's secrets, ready to judge requests; the same row signs for `millrace send`.
+ * Pure: time is an argument.
  *
- * Rules that keep it safe: every header the scheme reads must be there exactly once; one timestamp feeds both freshness and
- * MAC; decimals, hex and base64 are strict and of exactly the right length; the algorithm comes from the config, never from
- * the request; every secret is tried; at most SIGNATURES_MAX signatures are looked at; comparison takes constant time. */
+ * Rules that keep it safe: every header the scheme reads must be there exactly once; one timestamp feeds both freshness
+ * and MAC; decimals, hex and base64 are strict and of exactly the right length; the algorithm comes from the config,
+ * never from the request; every secret is tried; at most SIGNATURES_MAX signatures are looked at; comparison takes
+ * constant time. */
 #ifndef MR_WEBHOOK_SCHEME_H
 #define MR_WEBHOOK_SCHEME_H
 
@@ -20,23 +23,24 @@ enum mr_time_unit { MR_UNIT_S, MR_UNIT_MS, MR_UNIT_RFC3339 };
 
 struct mr_scheme {
     const char *name;
-    bool none;                 /* accepts anything, in words */
+    bool none; /* accepts anything, in words */
     enum mr_digest digest;
     enum mr_encoding encoding;
     enum mr_key_form key;
-    const char *key_prefix;    /* stripped from the secret if it is there: "whsec_" */
-    const char *header;        /* where the signature is */
-    const char *prefix;        /* in front of each signature: "sha256="; "" if none */
-    char list;                 /* between elements of that header: ','; 0: the header is one signature */
-    char assign;               /* between an element's key and value: '='; 0: elements are bare signatures */
-    const char *take;          /* key of the elements that are signatures: "v1" */
-    /* What is signed: text with {body} {timestamp} {id} {method} {url} {path} {query} {header:Name}; "{{" is a brace. */
+    const char *key_prefix; /* stripped from the secret if it is there: "whsec_" */
+    const char *header;     /* where the signature is */
+    const char *prefix;     /* in front of each signature: "sha256="; "" if none */
+    char list;              /* between elements of that header: ','; 0: the header is one signature */
+    char assign;            /* between an element's key and value: '='; 0: elements are bare signatures */
+    const char *take;       /* key of the elements that are signatures: "v1" */
+    /* What is signed: text with {body} {timestamp} {id} {method} {url} {path} {query} {header:Name}; "{{" is a brace.
+     */
     const char *text;
-    const char *timestamp;     /* "header:Name", "element:t", or NULL: no replay window */
+    const char *timestamp; /* "header:Name", "element:t", or NULL: no replay window */
     enum mr_time_unit unit;
-    int64_t tolerance_ms;      /* both sides of now */
-    const char *id;            /* header that {id} stands for, or NULL */
-    bool slack_challenge;      /* a verified body of type url_verification is answered with its challenge, and is no event */
+    int64_t tolerance_ms; /* both sides of now */
+    const char *id;       /* header that {id} stands for, or NULL */
+    bool slack_challenge; /* a verified body of type url_verification is answered with its challenge, and is no event */
     const char *id_header_doc; /* the vendor's header for dedup, for the reference; or NULL */
 };
 extern const struct mr_scheme mr_schemes[];
@@ -48,9 +52,9 @@ void mr_scheme_names(struct mr_buf *out); /* "github, hmac, …" for messages */
 struct mr_verify_options {
     char *scheme;
     struct mr_secrets secrets;
-    int digest, encoding, key, unit;       /* hmac's parts */
+    int digest, encoding, key, unit; /* hmac's parts */
     char *header, *prefix, *separator, *assign, *take, *text, *timestamp, *id;
-    int64_t tolerance_ms;                  /* 0: the scheme's */
+    int64_t tolerance_ms; /* 0: the scheme's */
 };
 extern const struct mr_option mr_verify_rows[];
 
@@ -74,10 +78,10 @@ struct mr_signed_request { /* what a verifier looks at */
     struct mr_str body, url; /* url: the configured public one with the request's query; empty if none is configured */
 };
 struct mr_verified {
-    enum mr_cause cause;     /* NONE: accepted */
-    unsigned secret;         /* which matched */
-    const char *covers;      /* body, token, none */
-    char reason[160];        /* for explain and a sampled log line; neither secret nor digest gets in */
+    enum mr_cause cause; /* NONE: accepted */
+    unsigned secret;     /* which matched */
+    const char *covers;  /* body, token, none */
+    char reason[160];    /* for explain and a sampled log line; neither secret nor digest gets in */
 };
 
 /* The text that a verified handshake of this scheme wants back, decoded into out; false if the request is an event. */
@@ -85,15 +89,19 @@ bool mr_handshake(const struct mr_scheme *scheme, struct mr_str body, struct mr_
 
 struct mr_verifier;
 /* Fails with MR_ECONFIG: unknown scheme (names the known), part missing, bad template, secret not in its form. */
-MR_MUST enum mr_code mr_verifier_new(const struct mr_verify_options *options, struct mr_verifier **out, struct mr_err *err);
+MR_MUST enum mr_code mr_verifier_new(const struct mr_verify_options *options, struct mr_verifier **out,
+                                     struct mr_err *err);
 void mr_verifier_free(struct mr_verifier *v);
 const struct mr_scheme *mr_verifier_scheme(const struct mr_verifier *v);
 bool mr_verifier_needs_url(const struct mr_verifier *v);
 /* Runs on: loop (the prepared keys are its). */
 void mr_verify(struct mr_verifier *v, const struct mr_signed_request *req, int64_t now_us, struct mr_verified *out);
-/* Header lines ("Name: value\r\n"…) that make `req` acceptable now, by the first secret. Headers that the text names must be in req->head already. */
-MR_MUST enum mr_code mr_sign(struct mr_verifier *v, const struct mr_signed_request *req, int64_t now_us, struct mr_buf *headers, struct mr_err *err);
-/* Why did the signature not match? Tries what usually goes wrong with the body: re-encoded, white space or line end at its end. Appends a sentence or nothing. */
+/* Header lines ("Name: value\r\n"…) that make `req` acceptable now, by the first secret. Headers that the text names
+ * must be in req->head already. */
+MR_MUST enum mr_code mr_sign(struct mr_verifier *v, const struct mr_signed_request *req, int64_t now_us,
+                             struct mr_buf *headers, struct mr_err *err);
+/* Why did the signature not match? Tries what usually goes wrong with the body: re-encoded, white space or line end at
+ * its end. Appends a sentence or nothing. */
 void mr_verify_guess(struct mr_verifier *v, const struct mr_signed_request *req, struct mr_buf *out);
 
 #endif

@@ -73,8 +73,8 @@ const struct mr_scheme mr_schemes[] = {
         .id_header_doc = "webhook-id",
     },
     {
-        /* https://docs.stripe.com/webhooks/signatures; the secret is used as text, whsec_ included. Unlike the vendor's own
-         * libraries we bound the future side too. */
+        /* https://docs.stripe.com/webhooks/signatures; the secret is used as text, whsec_ included. Unlike the vendor's
+         * own libraries we bound the future side too. */
         .name = "stripe",
         .digest = MR_SHA256,
         .encoding = MR_ENC_HEX,
@@ -111,7 +111,8 @@ bool mr_handshake(const struct mr_scheme *scheme, struct mr_str body, struct mr_
 {
     static const char type[] = "url_verification";
     enum { HANDSHAKE_MAX = 4096 }; /* a challenge is short; larger bodies are events and are not parsed here */
-    if (!scheme->slack_challenge || body.n > HANDSHAKE_MAX || !memmem(body.p, body.n, type, sizeof type - 1) || mr_json_check(body, NULL) != MR_OK)
+    if (!scheme->slack_challenge || body.n > HANDSHAKE_MAX || !memmem(body.p, body.n, type, sizeof type - 1) ||
+        mr_json_check(body, NULL) != MR_OK)
         return false;
     struct mr_json_slice kind = mr_json_at(body, MR_STR("/type"));
     return kind.type == MR_JSON_STRING && mr_str_eq(kind.raw, MR_STR("\"url_verification\"")) &&
@@ -125,31 +126,80 @@ static const char *const units[] = {"s", "ms", "rfc3339", NULL};
 
 #define AT(field) offsetof(struct mr_verify_options, field)
 const struct mr_option mr_verify_rows[] = {
-    {.name = "scheme", .type = MR_T_STRING, .offset = AT(scheme), .flags = MR_OPT_MANDATORY,
-     .doc = "Which vendor's signature: github, shopify, slack, standard, stripe; hmac for any other, with its parts below; none to accept "
+    {.name = "scheme",
+     .type = MR_T_STRING,
+     .offset = AT(scheme),
+     .flags = MR_OPT_MANDATORY,
+     .doc = "Which vendor's signature: github, shopify, slack, standard, stripe; hmac for any other, with its parts "
+            "below; none to accept "
             "anything, which warns."},
-    {.name = "secrets", .type = MR_T_SECRETS, .offset = AT(secrets),
-     .doc = "One secret or several (rotation: put the new one beside the old until the vendor has switched). Each is tried."},
-    {.name = "digest", .type = MR_T_ENUM, .offset = AT(digest), .def = "sha256", .choices = digests, .doc = "hmac: the digest."},
-    {.name = "encoding", .type = MR_T_ENUM, .offset = AT(encoding), .def = "hex", .choices = encodings,
+    {.name = "secrets",
+     .type = MR_T_SECRETS,
+     .offset = AT(secrets),
+     .doc = "One secret or several (rotation: put the new one beside the old until the vendor has switched). Each is "
+            "tried."},
+    {.name = "digest",
+     .type = MR_T_ENUM,
+     .offset = AT(digest),
+     .def = "sha256",
+     .choices = digests,
+     .doc = "hmac: the digest."},
+    {.name = "encoding",
+     .type = MR_T_ENUM,
+     .offset = AT(encoding),
+     .def = "hex",
+     .choices = encodings,
      .doc = "hmac: how the signature is written."},
-    {.name = "key", .type = MR_T_ENUM, .offset = AT(key), .def = "text", .choices = key_forms,
+    {.name = "key",
+     .type = MR_T_ENUM,
+     .offset = AT(key),
+     .def = "text",
+     .choices = key_forms,
      .doc = "hmac: what the secret is: the text itself, or bytes written as hex or base64."},
-    {.name = "header", .type = MR_T_STRING, .offset = AT(header), .doc = "hmac: the header with the signature. Mandatory there."},
-    {.name = "prefix", .type = MR_T_STRING, .offset = AT(prefix), .doc = "hmac: text in front of the signature, such as `sha256=`."},
-    {.name = "separator", .type = MR_T_STRING, .offset = AT(separator),
-     .doc = "hmac: one character between the elements of a list of signatures, such as `,`. Without it the header is one signature."},
-    {.name = "assign", .type = MR_T_STRING, .offset = AT(assign),
+    {.name = "header",
+     .type = MR_T_STRING,
+     .offset = AT(header),
+     .doc = "hmac: the header with the signature. Mandatory there."},
+    {.name = "prefix",
+     .type = MR_T_STRING,
+     .offset = AT(prefix),
+     .doc = "hmac: text in front of the signature, such as `sha256=`."},
+    {.name = "separator",
+     .type = MR_T_STRING,
+     .offset = AT(separator),
+     .doc = "hmac: one character between the elements of a list of signatures, such as `,`. Without it the header is "
+            "one signature."},
+    {.name = "assign",
+     .type = MR_T_STRING,
+     .offset = AT(assign),
      .doc = "hmac: one character between an element's key and its value, such as `=`."},
-    {.name = "take", .type = MR_T_STRING, .offset = AT(take), .doc = "hmac: key of the elements that are signatures, such as `v1`."},
-    {.name = "signed", .type = MR_T_STRING, .offset = AT(text),
-     .doc = "hmac: what is signed, as text with {body}, {timestamp}, {id}, {method}, {url}, {path}, {query}, {header:Name}; `{{` is a "
+    {.name = "take",
+     .type = MR_T_STRING,
+     .offset = AT(take),
+     .doc = "hmac: key of the elements that are signatures, such as `v1`."},
+    {.name = "signed",
+     .type = MR_T_STRING,
+     .offset = AT(text),
+     .doc = "hmac: what is signed, as text with {body}, {timestamp}, {id}, {method}, {url}, {path}, {query}, "
+            "{header:Name}; `{{` is a "
             "brace. Default `{body}`."},
-    {.name = "timestamp", .type = MR_T_STRING, .offset = AT(timestamp),
-     .doc = "hmac: where the time is: `header:Name` or `element:key` (of the signature's list). It must be among what is signed."},
-    {.name = "unit", .type = MR_T_ENUM, .offset = AT(unit), .def = "s", .choices = units, .doc = "hmac: how the time is written."},
+    {.name = "timestamp",
+     .type = MR_T_STRING,
+     .offset = AT(timestamp),
+     .doc = "hmac: where the time is: `header:Name` or `element:key` (of the signature's list). It must be among what "
+            "is signed."},
+    {.name = "unit",
+     .type = MR_T_ENUM,
+     .offset = AT(unit),
+     .def = "s",
+     .choices = units,
+     .doc = "hmac: how the time is written."},
     {.name = "id", .type = MR_T_STRING, .offset = AT(id), .doc = "hmac: `header:Name` that {id} stands for."},
-    {.name = "tolerance", .type = MR_T_DURATION, .offset = AT(tolerance_ms), .min = "1s", .max = "1d",
+    {.name = "tolerance",
+     .type = MR_T_DURATION,
+     .offset = AT(tolerance_ms),
+     .min = "1s",
+     .max = "1d",
      .doc = "How old, or how far in the future, a signed time may be (replay window). Default: the scheme's, 5m."},
     {0},
 };

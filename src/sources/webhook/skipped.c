@@ -33,13 +33,15 @@ void skipped_add(struct skipped *s, uint64_t seq)
     mr_buf_u64(&s->list, seq);
 }
 
-size_t skipped_rows(struct skipped *s, struct mr_str source, struct mr_str stream, struct mr_str landing, bool has_records, const struct mr_row **rows, uint64_t *upto)
+size_t skipped_rows(struct skipped *s, struct mr_str source, struct mr_str stream, struct mr_str landing,
+                    bool has_records, const struct mr_row **rows, uint64_t *upto)
 {
     size_t count = 0;
     free(s->rows);
     s->rows = calloc(s->forget_count + 1, sizeof *s->rows);
     assert(s->rows);
-    const struct mr_row row = {.source = source, .stream = stream, .kind = MR_STR(MR_SKIPPED_KIND), .expected_version = -1};
+    const struct mr_row row = {
+        .source = source, .stream = stream, .kind = MR_STR(MR_SKIPPED_KIND), .expected_version = -1};
     for (size_t i = 0; i < s->forget_count; i++) {
         s->rows[count] = row; /* no value: deletes it */
         s->rows[count++].key = mr_str_c(s->forget[i]);

@@ -6,8 +6,8 @@
  *   plan    loop     per record: stage, skip (behind the position, or a repeat), quarantine (same id, other body)
  *   stage   worker   envelopes into the feeds' landings (stage.c)
  *
- * ways to fail  the queue cannot be read: the cursor goes back, again in a second; the store does not answer, a record cannot
- *               be staged or kept: its feed fails, the others go on */
+ * ways to fail  the queue cannot be read: the cursor goes back, again in a second; the store does not answer, a record
+ * cannot be staged or kept: its feed fails, the others go on */
 #include "lander.h"
 #include "quarantine.h"
 
@@ -50,7 +50,8 @@ static void read_one(struct lander *l, const struct mr_queue_record *r)
     stage_key(r->source, &source, &stream);
     struct mr_str id = {l->bytes.p + it->id_at, it->id_n};
     mr_dedup_hash(source, id, e.body, mr_day_of(e.arrived_us), &it->seen);
-    /* The decision looks at the neighbouring days whatever the window, so the look-up must too: what it does not see is staged, lost, and staged again. */
+    /* The decision looks at the neighbouring days whatever the window, so the look-up must too: what it does not see is
+     * staged, lost, and staged again. */
     int32_t from = mr_day_of(e.arrived_us - e.dedup_window_ms * 1000);
     it->first_day = from < it->seen.day - 1 ? from : it->seen.day - 1;
     l->arrived_us = e.arrived_us;
@@ -115,7 +116,8 @@ static void plan_one(struct lander *l, struct item *it, enum mr_seen_answer land
         it->fate = ITEM_CONFLICT;
         mr_cell_add(f->conflicts, 1);
         f->conflict_ms = mr_loop_now_ms(l->hub->core->loop) + 1;
-        mr_alert_open(l->hub->core->loop->alerts, MR_A_ID_CONFLICT, f->name, NULL, "event id %.*s came again with another body (queue sequence %" PRIu64 ")",
+        mr_alert_open(l->hub->core->loop->alerts, MR_A_ID_CONFLICT, f->name, NULL,
+                      "event id %.*s came again with another body (queue sequence %" PRIu64 ")",
                       (int)(it->id_n < 80 ? it->id_n : 80), l->bytes.p + it->id_at, it->seq);
     }
 }
@@ -163,7 +165,8 @@ static void stage_run(struct mr_job *job) /* Runs on: worker */
     }
 }
 
-/* The landing is the loop's again. `running` holds until all feeds were looked at, so that a landing that rolls on the way is closed by the pump below. */
+/* The landing is the loop's again. `running` holds until all feeds were looked at, so that a landing that rolls on the
+ * way is closed by the pump below. */
 static void slice_end(struct lander *l)
 {
     for (struct feed *f = l->feeds; f; f = f->next) {
@@ -238,7 +241,8 @@ static void on_seen(void *arg, const struct mr_err *err, const unsigned char *an
         return;
     }
     mr_log_warn(l->hub->core->loop->log, NULL, "seen_ids_unread", MR_S("why", err->msg));
-    for (size_t i = 0; i < l->items_count; i++) { /* nothing was planned yet: the feeds start this slice over after a back-off */
+    for (size_t i = 0; i < l->items_count;
+         i++) { /* nothing was planned yet: the feeds start this slice over after a back-off */
         struct feed *f = feed_of(l, slice_str(l, l->items[i].key_at, l->items[i].key_n));
         if (!f->failing)
             feed_fail(f, err);
@@ -252,7 +256,8 @@ static void read_done(struct mr_job *job, bool canceled)
     struct lander *l = MR_OF(job, struct lander, job);
     if (canceled || l->err.code != MR_OK) {
         if (!canceled)
-            mr_log_error(l->hub->core->loop->log, NULL, "queue_unread", MR_S("why", l->err.msg), MR_S("hint", "check the disk of data_dir"));
+            mr_log_error(l->hub->core->loop->log, NULL, "queue_unread", MR_S("why", l->err.msg),
+                         MR_S("hint", "check the disk of data_dir"));
         if (l->once && l->drain_err.code == MR_OK)
             l->drain_err = l->err;
         l->items_count = 0;

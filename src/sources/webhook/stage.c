@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* stage.c - a queue record becomes an envelope: all that it needs is in the record, so a source that left the config lands too. */
+/* stage.c - a queue record becomes an envelope: all that it needs is in the record, so a source that left the config
+ * lands too. */
 #include "hub.h"
 
 #include "millrace/json.h"
@@ -40,7 +41,8 @@ static void put_verified(struct mr_buf *b, const struct mr_event *e)
     mr_buf_putc(b, '}');
 }
 
-enum mr_code stage_event(struct mr_landing *landing, const struct staged_event *s, struct mr_buf *line, struct mr_err *err)
+enum mr_code stage_event(struct mr_landing *landing, const struct staged_event *s, struct mr_buf *line,
+                         struct mr_err *err)
 {
     struct mr_header headers[MR_EVENT_HEADERS_MAX];
     struct mr_event e;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* verify.c - judges a request by a row of the scheme table, and signs one by the same row.
  *
- * The text template is cut into pieces once; judging a request fills them with slices of the request and runs one HMAC per
- * secret over them, so a large body is never copied. */
+ * The text template is cut into pieces once; judging a request fills them with slices of the request and runs one HMAC
+ * per secret over them, so a large body is never copied. */
 #include "scheme.h"
 
 #include "millrace/clock.h"
@@ -14,15 +14,25 @@
 
 enum { PIECES_MAX = 16, SIGNATURES_MAX = 16, SECRETS_MAX = 16, TIMESTAMP_MAX = 40 };
 
-enum piece_kind { PIECE_LITERAL, PIECE_BODY, PIECE_TIMESTAMP, PIECE_ID, PIECE_METHOD, PIECE_URL, PIECE_PATH, PIECE_QUERY, PIECE_HEADER };
+enum piece_kind {
+    PIECE_LITERAL,
+    PIECE_BODY,
+    PIECE_TIMESTAMP,
+    PIECE_ID,
+    PIECE_METHOD,
+    PIECE_URL,
+    PIECE_PATH,
+    PIECE_QUERY,
+    PIECE_HEADER
+};
 struct piece {
     enum piece_kind kind;
     struct mr_str text; /* LITERAL: the text; HEADER: the name. Into v->text */
 };
 
 struct mr_verifier {
-    struct mr_scheme scheme;  /* a preset, or hmac with the config's parts (strings below) */
-    char *text;               /* the template, literals unescaped in place */
+    struct mr_scheme scheme; /* a preset, or hmac with the config's parts (strings below) */
+    char *text;              /* the template, literals unescaped in place */
     struct piece pieces[PIECES_MAX];
     size_t pieces_count;
     struct mr_hmac_key *keys[SECRETS_MAX];
@@ -34,11 +44,12 @@ struct mr_verifier {
 
 const char *mr_cause_name(enum mr_cause c)
 {
-    static const char *const names[MR_CAUSES] = {"none", "route", "method", "missing", "format", "signature", "timestamp", "handshake", "size", "coding"};
+    static const char *const names[MR_CAUSES] = {"none",      "route",     "method",    "missing", "format",
+                                                 "signature", "timestamp", "handshake", "size",    "coding"};
     return names[c];
 }
 
-/* ---- making one ---------------------------------------------------------------------------------------------------- */
+/* ---- making one ---- */
 
 static enum mr_code add_piece(struct mr_verifier *v, enum piece_kind kind, struct mr_str text, struct mr_err *err)
 {
@@ -56,7 +67,7 @@ static enum mr_code add_named(struct mr_verifier *v, struct mr_str name, struct 
     static const struct {
         const char *name;
         enum piece_kind kind;
-    } names[] = {{"body", PIECE_BODY}, {"timestamp", PIECE_TIMESTAMP}, {"id", PIECE_ID}, {"method", PIECE_METHOD},
+    } names[] = {{"body", PIECE_BODY}, {"timestamp", PIECE_TIMESTAMP}, {"id", PIECE_ID},      {"method", PIECE_METHOD},
                  {"url", PIECE_URL},   {"path", PIECE_PATH},           {"query", PIECE_QUERY}};
     for (size_t i = 0; i < MR_COUNT(names); i++)
         if (mr_str_eq(name, mr_str_c(names[i].name)))
@@ -64,7 +75,8 @@ static enum mr_code add_named(struct mr_verifier *v, struct mr_str name, struct 
     if (name.n > 7 && memcmp(name.p, "header:", 7) == 0)
         return add_piece(v, PIECE_HEADER, (struct mr_str){name.p + 7, name.n - 7}, err);
     return mr_err_set(err, MR_ECONFIG,
-                      "signed: {%.*s} is not known; expected {body}, {timestamp}, {id}, {method}, {url}, {path}, {query} or {header:Name}",
+                      "signed: {%.*s} is not known; expected {body}, {timestamp}, {id}, {method}, {url}, {path}, "
+                      "{query} or {header:Name}",
                       (int)(name.n < 60 ? name.n : 60), name.p);
 }
 
@@ -78,7 +90,8 @@ static enum mr_code cut_template(struct mr_verifier *v, struct mr_err *err)
         } else if (*p == '{') {
             char *end = strchr(p, '}');
             if (!end)
-                return mr_err_set(err, MR_ECONFIG, "signed: `{` without `}` in \"%s\"; write `{{` for a brace", v->scheme.text);
+                return mr_err_set(err, MR_ECONFIG, "signed: `{` without `}` in \"%s\"; write `{{` for a brace",
+                                  v->scheme.text);
             if (add_piece(v, PIECE_LITERAL, (struct mr_str){literal, (size_t)(to - literal)}, err) != MR_OK ||
                 add_named(v, (struct mr_str){p + 1, (size_t)(end - p - 1)}, err) != MR_OK)
                 return err->code;
@@ -115,7 +128,8 @@ static enum mr_code add_secret(struct mr_verifier *v, const struct mr_secret *se
     free(bytes);
     if (!ok || n == 0)
         return mr_err_set(err, MR_ECONFIG, "secret %zu (%s) is not %s, as scheme %s wants it", index,
-                          secret->origin ? secret->origin : "?", v->scheme.key == MR_KEY_HEX ? "hex" : "base64", v->scheme.name);
+                          secret->origin ? secret->origin : "?", v->scheme.key == MR_KEY_HEX ? "hex" : "base64",
+                          v->scheme.name);
     return MR_OK;
 }
 
@@ -156,12 +170,14 @@ static enum mr_code take_parts(struct mr_verifier *v, const struct mr_verify_opt
             return mr_err_set(err, MR_ECONFIG, "id must be `header:Name`, not \"%s\"", o->id);
         s->id = v->id = keep(o->id + 7);
     }
-    if (one_char("separator", o->separator, &s->list, err) != MR_OK || one_char("assign", o->assign, &s->assign, err) != MR_OK)
+    if (one_char("separator", o->separator, &s->list, err) != MR_OK ||
+        one_char("assign", o->assign, &s->assign, err) != MR_OK)
         return err->code;
     if (s->assign && !s->take)
         return mr_err_set(err, MR_ECONFIG, "`assign` needs `take`: the key of the elements that are signatures");
     if (s->take && !s->assign)
-        return mr_err_set(err, MR_ECONFIG, "`take` needs `assign`: the character between an element's key and its value");
+        return mr_err_set(err, MR_ECONFIG,
+                          "`take` needs `assign`: the character between an element's key and its value");
     if (s->assign && s->assign == s->list)
         return mr_err_set(err, MR_ECONFIG, "`separator` and `assign` must differ, both are \"%c\"", s->assign);
     return MR_OK;
@@ -176,9 +192,11 @@ static enum mr_code check_pieces(struct mr_verifier *v, struct mr_err *err)
             return mr_err_set(err, MR_ECONFIG, "signed names {id}: say where it is with `id: header:Name`");
     }
     if (timestamp && !v->scheme.timestamp)
-        return mr_err_set(err, MR_ECONFIG, "signed names {timestamp}: say where it is with `timestamp: header:Name` or `element:key`");
+        return mr_err_set(err, MR_ECONFIG,
+                          "signed names {timestamp}: say where it is with `timestamp: header:Name` or `element:key`");
     if (!timestamp && v->scheme.timestamp)
-        return mr_err_set(err, MR_ECONFIG, "a timestamp that is not signed protects nothing: put {timestamp} into `signed`");
+        return mr_err_set(err, MR_ECONFIG,
+                          "a timestamp that is not signed protects nothing: put {timestamp} into `signed`");
     if (!v->scheme.timestamp)
         return MR_OK;
     const char *where = v->scheme.timestamp;
@@ -187,7 +205,10 @@ static enum mr_code check_pieces(struct mr_verifier *v, struct mr_err *err)
     else if (strncmp(where, "element:", 8) == 0 && where[8] && v->scheme.assign && v->scheme.list)
         v->ts_element = mr_str_c(where + 8);
     else
-        return mr_err_set(err, MR_ECONFIG, "timestamp must be `header:Name`, or `element:key` of a list with `separator` and `assign`; not \"%s\"", where);
+        return mr_err_set(
+            err, MR_ECONFIG,
+            "timestamp must be `header:Name`, or `element:key` of a list with `separator` and `assign`; not \"%s\"",
+            where);
     return MR_OK;
 }
 
@@ -205,7 +226,8 @@ static enum mr_code verifier_fill(struct mr_verifier *v, const struct mr_verify_
     if (cut_template(v, err) != MR_OK || check_pieces(v, err) != MR_OK)
         return err->code;
     if (o->secrets.count == 0)
-        return mr_err_set(err, MR_ECONFIG, "scheme %s needs `secrets`: [\"${env:NAME}\"] or [\"${file:PATH}\"]", v->scheme.name);
+        return mr_err_set(err, MR_ECONFIG, "scheme %s needs `secrets`: [\"${env:NAME}\"] or [\"${file:PATH}\"]",
+                          v->scheme.name);
     if (o->secrets.count > SECRETS_MAX)
         return mr_err_set(err, MR_ECONFIG, "more than %d secrets", SECRETS_MAX);
     for (size_t i = 0; i < o->secrets.count; i++)
@@ -221,7 +243,8 @@ enum mr_code mr_verifier_new(const struct mr_verify_options *options, struct mr_
         struct mr_buf names;
         mr_buf_init(&names, 4096);
         mr_scheme_names(&names);
-        mr_err_set(err, MR_ECONFIG, "scheme \"%s\" is not known; expected one of %s", options->scheme ? options->scheme : "", mr_buf_cstr(&names));
+        mr_err_set(err, MR_ECONFIG, "scheme \"%s\" is not known; expected one of %s",
+                   options->scheme ? options->scheme : "", mr_buf_cstr(&names));
         mr_buf_free(&names);
         return err->code;
     }
@@ -266,7 +289,7 @@ bool mr_verifier_needs_url(const struct mr_verifier *v)
     return false;
 }
 
-/* ---- judging ---------------------------------------------------------------------------------------------------------- */
+/* ---- judging ---- */
 
 struct judged { /* what was read from the request's headers */
     struct mr_str timestamp, id;
@@ -285,7 +308,8 @@ static void refuse(struct mr_verified *out, enum mr_cause cause, const char *fmt
 }
 
 /* Exactly one such header, or the request is refused. */
-static bool only_header(const struct mr_http_head *head, struct mr_str name, struct mr_str *value, struct mr_verified *out)
+static bool only_header(const struct mr_http_head *head, struct mr_str name, struct mr_str *value,
+                        struct mr_verified *out)
 {
     size_t count = mr_http_header(head, name, value);
     if (count == 0)
@@ -324,15 +348,16 @@ static bool take_signature(const struct mr_scheme *s, struct mr_str text, struct
         return false;
     }
     if (!decode(s, (struct mr_str){text.p + prefix, text.n - prefix}, j->signatures[j->signatures_count])) {
-        refuse(out, MR_CAUSE_FORMAT, "header %s holds no %s digest of %zu bytes", s->header, s->encoding == MR_ENC_HEX ? "hex" : "base64",
-               mr_digest_size(s->digest));
+        refuse(out, MR_CAUSE_FORMAT, "header %s holds no %s digest of %zu bytes", s->header,
+               s->encoding == MR_ENC_HEX ? "hex" : "base64", mr_digest_size(s->digest));
         return false;
     }
     j->signatures_count++;
     return true;
 }
 
-/* One element of a list: a signature to take, the timestamp, or something else (an older scheme's signature) to skip. */
+/* One element of a list: a signature to take, the timestamp, or something else (an older scheme's signature) to skip.
+ */
 static bool take_element(const struct mr_verifier *v, struct mr_str element, struct judged *j, struct mr_verified *out)
 {
     const struct mr_scheme *s = &v->scheme;
@@ -370,7 +395,8 @@ static bool take_list(const struct mr_verifier *v, struct mr_str value, struct j
     return true;
 }
 
-static bool read_signatures(const struct mr_verifier *v, const struct mr_http_head *head, struct judged *j, struct mr_verified *out)
+static bool read_signatures(const struct mr_verifier *v, const struct mr_http_head *head, struct judged *j,
+                            struct mr_verified *out)
 {
     const struct mr_scheme *s = &v->scheme;
     struct mr_str value;
@@ -379,27 +405,31 @@ static bool read_signatures(const struct mr_verifier *v, const struct mr_http_he
     if (!(s->list ? take_list(v, value, j, out) : take_element(v, value, j, out)))
         return false;
     if (j->signatures_count == 0)
-        refuse(out, MR_CAUSE_MISSING, "header %s holds no signature%s%s", s->header, s->take ? " under " : "", s->take ? s->take : "");
+        refuse(out, MR_CAUSE_MISSING, "header %s holds no signature%s%s", s->header, s->take ? " under " : "",
+               s->take ? s->take : "");
     return j->signatures_count > 0;
 }
 
-/* What stands behind the id in the signed text (a full stop, mostly) would let the border between id, timestamp and body be
- * moved if the id could hold it, too. */
+/* What stands behind the id in the signed text (a full stop, mostly) would let the border between id, timestamp and
+ * body be moved if the id could hold it, too. */
 static bool check_id(const struct mr_verifier *v, struct mr_str id, struct mr_verified *out)
 {
     if (id.n == 0)
         refuse(out, MR_CAUSE_FORMAT, "header %s is empty", v->scheme.id);
     for (size_t i = 0; i + 1 < v->pieces_count && id.n; i++) {
         struct mr_str behind = v->pieces[i + 1].text; /* a literal is never empty */
-        if (v->pieces[i].kind != PIECE_ID || v->pieces[i + 1].kind != PIECE_LITERAL || !memmem(id.p, id.n, behind.p, behind.n))
+        if (v->pieces[i].kind != PIECE_ID || v->pieces[i + 1].kind != PIECE_LITERAL ||
+            !memmem(id.p, id.n, behind.p, behind.n))
             continue;
-        refuse(out, MR_CAUSE_FORMAT, "header %s holds \"%.*s\", which ends the id in what is signed", v->scheme.id, (int)behind.n, behind.p);
+        refuse(out, MR_CAUSE_FORMAT, "header %s holds \"%.*s\", which ends the id in what is signed", v->scheme.id,
+               (int)behind.n, behind.p);
         return false;
     }
     return id.n > 0;
 }
 
-static bool read_headers(const struct mr_verifier *v, const struct mr_http_head *head, struct judged *j, struct mr_verified *out)
+static bool read_headers(const struct mr_verifier *v, const struct mr_http_head *head, struct judged *j,
+                         struct mr_verified *out)
 {
     if (!read_signatures(v, head, j, out))
         return false;
@@ -436,8 +466,8 @@ static bool read_time(const struct mr_scheme *s, struct mr_str text, int64_t *us
     return true;
 }
 
-static bool fill_pieces(const struct mr_verifier *v, const struct mr_signed_request *req, const struct judged *j, struct mr_str *filled,
-                        struct mr_verified *out)
+static bool fill_pieces(const struct mr_verifier *v, const struct mr_signed_request *req, const struct judged *j,
+                        struct mr_str *filled, struct mr_verified *out)
 {
     for (size_t i = 0; i < v->pieces_count; i++) {
         const struct piece *p = &v->pieces[i];
@@ -495,13 +525,15 @@ static void check_time(const struct mr_verifier *v, struct mr_str text, int64_t 
 {
     int64_t at_us, tolerance_us = v->scheme.tolerance_ms * 1000;
     if (!read_time(&v->scheme, text, &at_us)) {
-        refuse(out, MR_CAUSE_FORMAT, "the timestamp is not %s", v->scheme.unit == MR_UNIT_RFC3339 ? "RFC 3339" : "a plain decimal number");
+        refuse(out, MR_CAUSE_FORMAT, "the timestamp is not %s",
+               v->scheme.unit == MR_UNIT_RFC3339 ? "RFC 3339" : "a plain decimal number");
         return;
     }
     int64_t skew_us = at_us - now_us;
     if (skew_us > tolerance_us || skew_us < -tolerance_us)
-        refuse(out, MR_CAUSE_TIMESTAMP, "signed %lld s %s; the tolerance is %lld s", (long long)((skew_us < 0 ? -skew_us : skew_us) / 1000000),
-               skew_us < 0 ? "ago" : "in the future", (long long)(v->scheme.tolerance_ms / 1000));
+        refuse(out, MR_CAUSE_TIMESTAMP, "signed %lld s %s; the tolerance is %lld s",
+               (long long)((skew_us < 0 ? -skew_us : skew_us) / 1000000), skew_us < 0 ? "ago" : "in the future",
+               (long long)(v->scheme.tolerance_ms / 1000));
 }
 
 void mr_verify(struct mr_verifier *v, const struct mr_signed_request *req, int64_t now_us, struct mr_verified *out)
@@ -528,7 +560,7 @@ void mr_verify(struct mr_verifier *v, const struct mr_signed_request *req, int64
         check_time(v, j.timestamp, now_us, out);
 }
 
-/* ---- signing ------------------------------------------------------------------------------------------------------------ */
+/* ---- signing ---- */
 
 static void put_time(const struct mr_scheme *s, int64_t now_us, char out[TIMESTAMP_MAX])
 {
@@ -555,7 +587,8 @@ static void put_mac(const struct mr_scheme *s, const unsigned char *mac, struct 
         out->n--;
 }
 
-enum mr_code mr_sign(struct mr_verifier *v, const struct mr_signed_request *req, int64_t now_us, struct mr_buf *headers, struct mr_err *err)
+enum mr_code mr_sign(struct mr_verifier *v, const struct mr_signed_request *req, int64_t now_us, struct mr_buf *headers,
+                     struct mr_err *err)
 {
     const struct mr_scheme *s = &v->scheme;
     if (s->none)
@@ -593,7 +626,7 @@ enum mr_code mr_sign(struct mr_verifier *v, const struct mr_signed_request *req,
     return headers->failed ? mr_err_set(err, MR_ETOOBIG, "signature headers") : MR_OK;
 }
 
-/* ---- guessing ------------------------------------------------------------------------------------------------------------ */
+/* ---- guessing ---- */
 
 static bool matches_with(struct mr_verifier *v, const struct mr_signed_request *req, struct mr_str body)
 {
@@ -604,7 +637,8 @@ static bool matches_with(struct mr_verifier *v, const struct mr_signed_request *
     changed.body = body;
     j.signatures_count = 0;
     j.timestamp = j.id = (struct mr_str){0};
-    return read_headers(v, req->head, &j, &out) && fill_pieces(v, &changed, &j, filled, &out) && match(v, filled, &j) != SECRETS_MAX;
+    return read_headers(v, req->head, &j, &out) && fill_pieces(v, &changed, &j, filled, &out) &&
+           match(v, filled, &j) != SECRETS_MAX;
 }
 
 void mr_verify_guess(struct mr_verifier *v, const struct mr_signed_request *req, struct mr_buf *out)

@@ -11,35 +11,88 @@ static const char *const payloads[] = {"json", "exact", NULL};
 
 #define AT(field) offsetof(struct webhook_options, field)
 static const struct mr_option ack_rows[] = {
-    {.name = "status", .type = MR_T_INT, .offset = AT(ack.status), .def = "204", .min = "200", .max = "204",
+    {.name = "status",
+     .type = MR_T_INT,
+     .offset = AT(ack.status),
+     .def = "204",
+     .min = "200",
+     .max = "204",
      .doc = "Status of the answer once the event is durable: 200, 201, 202 or 204."},
     {0},
 };
 static const struct mr_option dedup_rows[] = {
-    {.name = "id", .type = MR_T_STRING, .offset = AT(dedup.id), .flags = MR_OPT_MANDATORY,
-     .doc = "Where an event's id is: a JSON pointer into the body (`/id`) or `header:Name`. Prefer one that is signed."},
-    {.name = "window", .type = MR_T_DURATION, .offset = AT(dedup.window_ms), .def = "7d", .min = "1m", .max = "30d",
+    {.name = "id",
+     .type = MR_T_STRING,
+     .offset = AT(dedup.id),
+     .flags = MR_OPT_MANDATORY,
+     .doc =
+         "Where an event's id is: a JSON pointer into the body (`/id`) or `header:Name`. Prefer one that is signed."},
+    {.name = "window",
+     .type = MR_T_DURATION,
+     .offset = AT(dedup.window_ms),
+     .def = "7d",
+     .min = "1m",
+     .max = "30d",
      .doc = "How long an id is remembered. Longer than the vendor's last retry."},
-    {.name = "max_ids", .type = MR_T_INT, .offset = AT(dedup.max_ids), .def = "50000000", .min = "1000", .max = "1000000000",
+    {.name = "max_ids",
+     .type = MR_T_INT,
+     .offset = AT(dedup.max_ids),
+     .def = "50000000",
+     .min = "1000",
+     .max = "1000000000",
      .doc = "Most ids kept; above it the oldest day is dropped early, with an alert."},
     {0},
 };
 static const struct mr_option rows[] = {
-    {.name = "path", .type = MR_T_STRING, .offset = AT(path), .flags = MR_OPT_MANDATORY,
+    {.name = "path",
+     .type = MR_T_STRING,
+     .offset = AT(path),
+     .flags = MR_OPT_MANDATORY,
      .doc = "The route: begins with /, compared byte for byte with the request's path."},
-    {.name = "methods", .type = MR_T_STRINGS, .offset = AT(methods), .def = "POST", .doc = "Methods taken; others get 405."},
-    {.name = "public_url", .type = MR_T_STRING, .offset = AT(public_url),
-     .doc = "The URL that the vendor calls, for schemes that sign it. The request's own Host is never trusted for this."},
-    {.name = "body_limit", .type = MR_T_SIZE, .offset = AT(body_limit), .min = "1KiB", .max = "256MiB", .doc = "This source's own; else http.body_limit."},
+    {.name = "methods",
+     .type = MR_T_STRINGS,
+     .offset = AT(methods),
+     .def = "POST",
+     .doc = "Methods taken; others get 405."},
+    {.name = "public_url",
+     .type = MR_T_STRING,
+     .offset = AT(public_url),
+     .doc =
+         "The URL that the vendor calls, for schemes that sign it. The request's own Host is never trusted for this."},
+    {.name = "body_limit",
+     .type = MR_T_SIZE,
+     .offset = AT(body_limit),
+     .min = "1KiB",
+     .max = "256MiB",
+     .doc = "This source's own; else http.body_limit."},
     {.name = "ack", .type = MR_T_MAP, .sub = ack_rows, .doc = "The answer to an accepted event."},
-    {.name = "verify", .type = MR_T_MAP, .sub = mr_verify_rows, .offset = AT(verify_given), .offset2 = AT(verify),
-     .flags = MR_OPT_MANDATORY | MR_OPT_PRESENT, .doc = "Who may send. `{scheme: none}` accepts anything, in words and with a warning."},
-    {.name = "dedup", .type = MR_T_MAP, .sub = dedup_rows, .offset = AT(dedup_given), .flags = MR_OPT_PRESENT,
+    {.name = "verify",
+     .type = MR_T_MAP,
+     .sub = mr_verify_rows,
+     .offset = AT(verify_given),
+     .offset2 = AT(verify),
+     .flags = MR_OPT_MANDATORY | MR_OPT_PRESENT,
+     .doc = "Who may send. `{scheme: none}` accepts anything, in words and with a warning."},
+    {.name = "dedup",
+     .type = MR_T_MAP,
+     .sub = dedup_rows,
+     .offset = AT(dedup_given),
+     .flags = MR_OPT_PRESENT,
      .doc = "Land repeats of an event id once. Without it every accepted request lands."},
-    {.name = "payload", .type = MR_T_ENUM, .offset = AT(payload), .def = "json", .choices = payloads,
-     .doc = "json: a JSON body lands as `data`, its tokens kept; exact: the received bytes land as text or base64, so that a signature can be checked again."},
-    {.name = "stream", .type = MR_T_STRING, .offset = AT(stream), .doc = "Stream in the zone. Default: the source's name."},
-    {.name = "mask_headers", .type = MR_T_STRINGS, .offset = AT(mask_headers),
+    {.name = "payload",
+     .type = MR_T_ENUM,
+     .offset = AT(payload),
+     .def = "json",
+     .choices = payloads,
+     .doc = "json: a JSON body lands as `data`, its tokens kept; exact: the received bytes land as text or base64, so "
+            "that a signature can be checked again."},
+    {.name = "stream",
+     .type = MR_T_STRING,
+     .offset = AT(stream),
+     .doc = "Stream in the zone. Default: the source's name."},
+    {.name = "mask_headers",
+     .type = MR_T_STRINGS,
+     .offset = AT(mask_headers),
      .doc = "Headers whose values land as ***, besides Authorization, Cookie and the like."},
     {0},
 };
@@ -50,19 +103,28 @@ static void validate(const char *name, const void *options, struct mr_where wher
     struct mr_err err;
     struct mr_verifier *v = NULL;
     if (o->path && o->path[0] != '/')
-        mr_config_error(errors, mr_config_where(errors, where, "path"), "source %s: path must begin with /, not \"%s\"", name, o->path);
+        mr_config_error(errors, mr_config_where(errors, where, "path"), "source %s: path must begin with /, not \"%s\"",
+                        name, o->path);
     if (o->path && strpbrk(o->path, "?# "))
-        mr_config_error(errors, mr_config_where(errors, where, "path"), "source %s: path \"%s\" may hold no `?`, `#` or blank", name, o->path);
+        mr_config_error(errors, mr_config_where(errors, where, "path"),
+                        "source %s: path \"%s\" may hold no `?`, `#` or blank", name, o->path);
     size_t escaped = sizeof "stream=" - 1;
     for (const char *p = o->stream ? o->stream : ""; *p; p++)
-        escaped += (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || (*p >= '0' && *p <= '9') || strchr("._-", *p) ? 1 : 3;
+        escaped += (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || (*p >= '0' && *p <= '9') || strchr("._-", *p)
+                       ? 1
+                       : 3;
     if (escaped > 255)
         mr_config_error(errors, mr_config_where(errors, where, "stream"),
-                        "source %s: stream is too long: its folder's name would have %zu bytes, file systems take 255", name, escaped);
+                        "source %s: stream is too long: its folder's name would have %zu bytes, file systems take 255",
+                        name, escaped);
     if (o->ack.status == 203)
-        mr_config_error(errors, mr_config_where(errors, where, "ack.status"), "source %s: ack.status must be 200, 201, 202 or 204", name);
-    if (o->dedup_given && o->dedup.id && o->dedup.id[0] != '/' && (strncmp(o->dedup.id, "header:", 7) != 0 || !o->dedup.id[7]))
-        mr_config_error(errors, mr_config_where(errors, where, "dedup.id"), "source %s: dedup.id must be a JSON pointer (`/id`) or `header:Name`, not \"%s\"", name, o->dedup.id);
+        mr_config_error(errors, mr_config_where(errors, where, "ack.status"),
+                        "source %s: ack.status must be 200, 201, 202 or 204", name);
+    if (o->dedup_given && o->dedup.id && o->dedup.id[0] != '/' &&
+        (strncmp(o->dedup.id, "header:", 7) != 0 || !o->dedup.id[7]))
+        mr_config_error(errors, mr_config_where(errors, where, "dedup.id"),
+                        "source %s: dedup.id must be a JSON pointer (`/id`) or `header:Name`, not \"%s\"", name,
+                        o->dedup.id);
     if (!o->verify_given || !o->verify.scheme)
         return; /* told as a missing mandatory key */
     if (mr_verifier_new(&o->verify, &v, &err) != MR_OK) {
@@ -71,17 +133,20 @@ static void validate(const char *name, const void *options, struct mr_where wher
         return;
     }
     if (mr_verifier_needs_url(v) && !o->public_url)
-        mr_config_error(errors, where, "source %s: the scheme signs the URL: set public_url to the one that the vendor calls", name);
+        mr_config_error(errors, where,
+                        "source %s: the scheme signs the URL: set public_url to the one that the vendor calls", name);
     mr_verifier_free(v);
 }
 
-static void validate_all(const char *const *names, const void *const *options, const struct mr_where *wheres, size_t count, struct mr_config_errors *errors)
+static void validate_all(const char *const *names, const void *const *options, const struct mr_where *wheres,
+                         size_t count, struct mr_config_errors *errors)
 {
     for (size_t i = 0; i < count; i++)
         for (size_t j = 0; j < i; j++) {
             const struct webhook_options *a = options[j], *b = options[i];
             if (a->path && b->path && strcmp(a->path, b->path) == 0)
-                mr_config_error(errors, wheres[i], "source %s: path %s is the route of source %s already", names[i], b->path, names[j]);
+                mr_config_error(errors, wheres[i], "source %s: path %s is the route of source %s already", names[i],
+                                b->path, names[j]);
         }
 }
 
@@ -149,7 +214,8 @@ static void start(void *self)
     bool none = mr_verifier_scheme(w->verifier)->none;
     mr_cell_set(mr_metric(loop->metrics, MR_M_WEBHOOK_UNVERIFIED, w->name), none);
     if (none)
-        mr_alert_open(loop->alerts, MR_A_UNVERIFIED, w->name, NULL, "verify is none: anybody who can reach %s can write to the zone", w->o->path);
+        mr_alert_open(loop->alerts, MR_A_UNVERIFIED, w->name, NULL,
+                      "verify is none: anybody who can reach %s can write to the zone", w->o->path);
     else
         mr_alert_close(loop->alerts, MR_A_UNVERIFIED, w->name, NULL);
     w->up = true;
@@ -194,7 +260,8 @@ static void status(const void *self, struct mr_buf *json)
     const struct webhook *w = self;
     mr_buf_puts(json, ",\"path\":");
     mr_json_put_string(json, mr_str_c(w->o->path));
-    mr_buf_printf(json, ",\"accepted\":%.0f,\"unavailable\":%.0f", mr_cell_value(w->accepted), mr_cell_value(w->unavailable));
+    mr_buf_printf(json, ",\"accepted\":%.0f,\"unavailable\":%.0f", mr_cell_value(w->accepted),
+                  mr_cell_value(w->unavailable));
     double refused = 0;
     for (int c = 1; c < MR_CAUSES; c++)
         refused += mr_cell_value(w->refused[c]);
