@@ -107,9 +107,7 @@ void lander_horizon(struct lander *l, uint64_t horizon)
     lander_pump(l);
 }
 
-/* ---- life
- * -------------------------------------------------------------------------------------------------------------------
- */
+/* ---- life ---- */
 
 struct lander *lander_new(struct hub *h, const struct mr_position *positions, size_t count)
 {
