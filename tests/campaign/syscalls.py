@@ -18,12 +18,12 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import case  # noqa: E402
 from pair import Pair, result, tell  # noqa: E402
-from server import Home  # noqa: E402
+from server import Home, until  # noqa: E402
 
-# Positions count passings in one thread of the server; the first ones belong to the start.
+# Positions count passings in one thread of the server, once it is up.
 INJECTIONS = {
-    "fdatasync fails": "fdatasync:error=EIO:when=6+15",
-    "fsync fails": "fsync:error=EIO:when=8+9",
+    "fdatasync fails": "fdatasync:error=EIO:when=2+7",
+    "fsync fails": "fsync:error=EIO:when=2+5",
     "queue writes fail": "pwritev2:error=EIO:when=20+50",
     "queue writes find no room": "pwritev2:error=ENOSPC:when=20+50",
     "renames fail": "rename,renameat,renameat2:error=EIO:when=2+3",
@@ -31,10 +31,17 @@ INJECTIONS = {
 }
 
 
-def tracer(injection, log):
-    """strace as a detached grandchild, so that the process that we start and kill is the server itself."""
+def attach(server, injection, log):
+    """strace on the server that is up: what a start needs is not hit, and counts begin now, for each thread."""
     calls = injection.split(":")[0]
-    return ["strace", "-D", "-f", "-qq", "-o", log, "-e", f"trace={calls}", "-e", f"inject={injection}"]
+    tracer = subprocess.Popen(["strace", "-f", "-qq", "-o", log, "-e", f"trace={calls}", "-e", f"inject={injection}", "-p", str(server.pid)],
+                              stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def traced():
+        tasks = f"/proc/{server.pid}/task"
+        return all("TracerPid:\t0\n" not in open(f"{tasks}/{t}/status").read() for t in os.listdir(tasks))
+    until("strace is attached to every thread", traced, 20)
+    return tracer
 
 
 def injected(log):
@@ -55,8 +62,9 @@ def under_injection(name, injection, seed):
         pair = Pair(home, seed, rate=200)
         server, faults = pair.server, []
         try:
-            server.spawn(wrapper=tracer(injection, home.at("strace.log")), extra={"ASAN_OPTIONS": "detect_leaks=0"})
+            server.spawn(extra={"ASAN_OPTIONS": "detect_leaks=0"})
             server.wait_ready(60)
+            tracer = attach(server, injection, home.at("strace.log"))
             pair.send()
             pair.quiet.wait(5.0)
             if server.alive():
@@ -67,6 +75,7 @@ def under_injection(name, injection, seed):
             if server.proc.returncode not in (0, 1):
                 faults.append(f"ended with {server.proc.returncode}:\n{server.tail(8)}")
             server.sanitized()
+            tracer.wait(20)
             if not injected(home.at("strace.log")):
                 faults.append("no call was hit: the injection does not fit the server's calls any more")
             pair.finish()
