@@ -53,8 +53,10 @@ struct mr_door {
     size_t options_size, self_size;
     /* Checks that rows cannot express; `name` is the source's. Pure. May be NULL. */
     void (*validate)(const char *name, const void *options, struct mr_where where, struct mr_config_errors *errors);
-    /* Checks between all sources of this door (the same route twice). `names`, `options`, `wheres`: count each. May be NULL. */
-    void (*validate_all)(const char *const *names, const void *const *options, const struct mr_where *wheres, size_t count, struct mr_config_errors *errors);
+    /* Checks between all sources of this door (the same route twice), and against its hub's options and limits.memory (bytes).
+     * `names`, `options`, `wheres`: count each, at least 1. May be NULL. */
+    void (*validate_all)(const char *const *names, const void *const *options, const struct mr_where *wheres, size_t count, const void *hub_options,
+                         int64_t memory, struct mr_config_errors *errors);
 
     enum mr_code (*open)(void *self, struct mr_source *src, const void *options, struct mr_err *err);
     void (*start)(void *self);

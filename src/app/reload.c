@@ -23,6 +23,8 @@ static void refuse(struct app *a)
     struct mr_buf text;
     mr_buf_init(&text, 1 << 16);
     mr_config_errors_text(a->reload_errors, &text);
+    while (text.n && text.p[text.n - 1] == '\n')
+        text.n--;
     mr_log_error(a->log, NULL, "reload_refused", MR_S("why", mr_buf_cstr(&text)),
                  MR_S("hint", "the old config keeps serving"));
     mr_alert_open(a->loop.alerts, MR_A_RELOAD_REFUSED, NULL, NULL, "%s", mr_buf_cstr(&text));

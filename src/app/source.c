@@ -118,7 +118,7 @@ void source_stop(struct mr_source *s, bool for_good)
     }
     if (s->state == SOURCE_STOPPING)
         return;
-    source_go(s, SOURCE_STOPPING, for_good ? "no longer in the config, or changed" : "stop");
+    source_go(s, SOURCE_STOPPING, s->app->phase == APP_RUNNING ? "no longer in the config, or changed" : "the program ends");
     s->door->stop(s->self);
 }
 

@@ -150,7 +150,8 @@ static void check_between(struct mr_config *config, struct mr_config_errors *err
         wheres[count++] = s->where;
     }
     if (count > 0)
-        config->doors[door]->validate_all(names, options, wheres, count, errors);
+        config->doors[door]->validate_all(names, options, wheres, count, config->hub_options[door],
+                                             config->limits.memory, errors);
     free(names);
     free(options);
     free(wheres);

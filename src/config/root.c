@@ -64,8 +64,8 @@ static const struct mr_option alerts_rows[] = {
 
 static const struct mr_option limits_rows[] = {
     {.name = "memory", .type = MR_T_SIZE, .offset = LIMIT(memory), .def = "512MiB", .min = "16MiB", .max = "1TiB", .flags = MR_OPT_FIXED,
-     .doc = "What outside input may make the program hold at once. When it is used up, senders are told to come later (503 with Retry-After); nothing "
-            "acknowledged is lost."},
+     .doc = "What outside input may make the program hold at once. When it is used up, sockets are not read until there is room, "
+            "or senders are told to come later (503 with Retry-After); nothing acknowledged is lost. A body_limit may be an eighth of it."},
     {.name = "disk_reserve", .type = MR_T_SIZE, .offset = LIMIT(disk_reserve), .def = "256MiB", .min = "0B", .max = "1TiB",
      .doc = "Free space that must stay on the disks of data_dir and zone. Below it new events are refused with 503 and an alert opens, so that what was "
             "acknowledged can still land."},
@@ -73,7 +73,7 @@ static const struct mr_option limits_rows[] = {
 };
 
 static const struct mr_option log_rows[] = {
-    {.name = "format", .type = MR_T_ENUM, .offset = LOG(format), .def = "auto", .choices = formats,
+    {.name = "format", .type = MR_T_ENUM, .offset = LOG(format), .def = "auto", .choices = formats, .flags = MR_OPT_FIXED,
      .doc = "Lines on stderr as JSON or for people. auto: for people on a terminal, else JSON."},
     {.name = "level", .type = MR_T_ENUM, .offset = LOG(level), .def = "info", .choices = levels,
      .doc = "The least level that is written. info: changes of state; warn: what heals by itself; error: someone must act."},

@@ -98,6 +98,29 @@ void feeds_go_on(struct lander *l)
     }
 }
 
+static void on_old_lists(void *arg, const struct mr_err *err, const struct mr_kept_row *rows, size_t count)
+{
+    struct feed *f = arg;
+    struct lander *l = f->lander;
+    f->listing = false;
+    for (size_t i = 0; i < count && err->code == MR_OK; i++) {
+        bool lost = false;
+        for (size_t k = 0; k < l->lost_count; k++)
+            lost |= mr_str_eq(rows[i].key, mr_str_c(l->lost[k]));
+        char id[64];
+        snprintf(id, sizeof id, "%.*s", (int)rows[i].key.n, rows[i].key.p);
+        if (!lost)
+            skipped_published(&f->skipped, id); /* the next decision deletes it */
+    }
+    lander_pump(l);
+}
+
+void feed_forget_old(struct feed *f)
+{
+    f->listing = true;
+    mr_store_rows(f->lander->hub->core->store, f->source, f->stream, MR_STR(MR_SKIPPED_KIND), MR_STR(""), 1000, on_old_lists, f);
+}
+
 bool feed_may_recover(const struct feed *f)
 {
     if (!f->failing || f->reading || f->known || f->open)

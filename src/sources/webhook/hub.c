@@ -138,21 +138,11 @@ bool mr_webhook_hub_wanted(const char *data_dir)
     return found;
 }
 
-int64_t hub_body_most(const struct mr_core *core)
-{
-    return (int64_t)(mr_budget_limit(core->loop->budget) / 8);
-}
-
 enum mr_code mr_webhook_hub_open(void *hub, const struct mr_core *core, const void *hub_options, size_t sources,
                                  struct mr_err *err)
 {
     struct hub *h = hub;
-    const struct hub_options *o = hub_options;
-    if (sources && o->http.body_limit > hub_body_most(core))
-        return mr_err_set(err, MR_ECONFIG,
-                          "http.body_limit (%lld bytes) is more than an eighth of limits.memory (%zu bytes): raise the "
-                          "one or lower the other",
-                          (long long)o->http.body_limit, mr_budget_limit(core->loop->budget));
+    (void)err;
     h->core = core;
     h->o = hub_options;
     h->sources = sources;
@@ -185,7 +175,7 @@ static void on_lost(void *arg, const struct mr_err *err, const struct mr_landing
         replay_pin(h, landings, count);
     struct mr_err started_err = *err;
     if (err->code == MR_OK)
-        started_err.code = lander_start(h->lander, &started_err);
+        started_err.code = lander_start(h->lander, landings, count, &started_err);
     started(h, &started_err);
 }
 

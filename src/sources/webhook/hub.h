@@ -83,9 +83,6 @@ struct hub {
 
 /* hub.c */
 bool mr_webhook_hub_wanted(const char *data_dir);
-/* A body is held in a handful of places at once (connection, decoded, group, slice, line): how large may it be under
- * this budget? */
-int64_t hub_body_most(const struct mr_core *core);
 enum mr_code mr_webhook_hub_open(void *hub, const struct mr_core *core, const void *hub_options, size_t sources,
                                  struct mr_err *err);
 void mr_webhook_hub_start(void *hub, void (*cb)(void *arg, const struct mr_err *err), void *arg);
@@ -139,7 +136,8 @@ void replay_pin(struct hub *h, const struct mr_landing_row *landings, size_t cou
 struct lander;
 /* positions: all of part == queue id, borrowed. */
 struct lander *lander_new(struct hub *h, const struct mr_position *positions, size_t count);
-MR_MUST enum mr_code lander_start(struct lander *l, struct mr_err *err);
+/* lost: landings whose input and lists are kept for a replay. */
+MR_MUST enum mr_code lander_start(struct lander *l, const struct mr_landing_row *lost, size_t lost_count, struct mr_err *err);
 void lander_horizon(struct lander *l, uint64_t horizon);
 /* Lands everything up to the horizon of now, closes all landings, then cb (MR_OK, or the first failure if `once`). */
 void lander_drain(struct lander *l, bool once, void (*cb)(void *arg, const struct mr_err *err), void *arg);

@@ -135,14 +135,23 @@ struct lander *lander_new(struct hub *h, const struct mr_position *positions, si
     return l;
 }
 
-enum mr_code lander_start(struct lander *l, struct mr_err *err)
+enum mr_code lander_start(struct lander *l, const struct mr_landing_row *lost, size_t lost_count, struct mr_err *err)
 {
+    l->lost = calloc(lost_count + 1, sizeof *l->lost);
+    assert(l->lost);
+    for (size_t i = 0; i < lost_count; i++) {
+        l->lost[i] = strndup(lost[i].landing.p, lost[i].landing.n);
+        assert(l->lost[i]);
+        l->lost_count++;
+    }
     struct mr_queue_facts facts;
     mr_queue_facts(l->hub->queue, &facts);
     /* What was decided was published before this start: its segments may go. */
     for (struct feed *f = l->feeds; f; f = f->next)
-        if (f->covered)
+        if (f->covered) {
             mr_queue_published(l->hub->queue, mr_str_c(f->key), f->covered);
+            feed_forget_old(f);
+        }
     if (mr_queue_reader_new(l->hub->queue, facts.first, &l->reader, err) != MR_OK)
         return err->code;
     l->cursor = facts.first ? facts.first - 1 : 0;
@@ -172,6 +181,9 @@ static void on_closed(uv_handle_t *t)
         feed_free(f);
     }
     mr_queue_reader_free(l->reader);
+    for (size_t i = 0; i < l->lost_count; i++)
+        free(l->lost[i]);
+    free(l->lost);
     mr_buf_free(&l->bytes);
     mr_buf_free(&l->line);
     free(l->items);
@@ -195,7 +207,7 @@ static void maybe_stopped(struct lander *l)
             mr_landing_abandon(f->open);
             f->open = NULL;
         }
-        if (f->reading)
+        if (f->reading || f->listing)
             return;
         for (struct flight *x = f->flights; x; x = x->next)
             if (!x->decided)

@@ -57,6 +57,7 @@ struct feed {
     unsigned flights_count;
     bool close_wanted;
     bool failing; /* dropping, then reading its position again */
+    bool listing;            /* the lists of skipped sequences that an earlier process left are asked for */
     bool reading; /* the position is asked for */
     bool known;   /* and answered: */
     int64_t known_version;
@@ -108,6 +109,8 @@ struct lander {
 
     bool draining, once;
     uint64_t drain_to;
+    char **lost;             /* ids of lost landings: their lists stay */
+    size_t lost_count;
     struct mr_err drain_err;
     void (*drain_cb)(void *arg, const struct mr_err *err);
     void *drain_arg;
@@ -130,6 +133,7 @@ void feeds_go_on(struct lander *l);
 bool feed_may_recover(const struct feed *f);
 void feed_recover(struct feed *f);
 void feed_drop(struct feed *f);
+void feed_forget_old(struct feed *f); /* at start: lists of landings that were published before we could forget them */
 void feed_fail(struct feed *f, const struct mr_err *err);
 void feed_begin(struct feed *f, uint64_t first);
 void feed_close(struct feed *f);

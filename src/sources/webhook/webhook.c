@@ -138,16 +138,33 @@ static void validate(const char *name, const void *options, struct mr_where wher
     mr_verifier_free(v);
 }
 
-static void validate_all(const char *const *names, const void *const *options, const struct mr_where *wheres,
-                         size_t count, struct mr_config_errors *errors)
+/* A body is held in a handful of places at once: connection, decoded, group of the queue, slice, line of the zone. */
+static void validate_size(const char *what, int64_t body_limit, int64_t memory, struct mr_where where,
+                          struct mr_config_errors *errors)
 {
-    for (size_t i = 0; i < count; i++)
-        for (size_t j = 0; j < i; j++) {
-            const struct webhook_options *a = options[j], *b = options[i];
-            if (a->path && b->path && strcmp(a->path, b->path) == 0)
-                mr_config_error(errors, wheres[i], "source %s: path %s is the route of source %s already", names[i],
-                                b->path, names[j]);
-        }
+    if (body_limit > memory / 8)
+        mr_config_error(errors, where,
+                        "%s: body_limit of %lld bytes is more than an eighth of limits.memory (%lld bytes): raise the one "
+                        "or lower the other",
+                        what, (long long)body_limit, (long long)memory);
+}
+
+static void validate_all(const char *const *names, const void *const *options, const struct mr_where *wheres,
+                         size_t count, const void *hub_options, int64_t memory, struct mr_config_errors *errors)
+{
+    const struct hub_options *h = hub_options;
+    validate_size("http", h->http.body_limit, memory,
+                  mr_config_where(errors, (struct mr_where){0, 0}, "http.body_limit"), errors);
+    for (size_t i = 0; i < count; i++) {
+        const struct webhook_options *a = options[i], *b;
+        validate_size(names[i], a->body_limit, memory, mr_config_where(errors, wheres[i], "body_limit"), errors);
+        size_t j = 0; /* the first with this path: each later one is told once */
+        while (j < i && (b = options[j], !a->path || !b->path || strcmp(a->path, b->path) != 0))
+            j++;
+        if (j < i)
+            mr_config_error(errors, mr_config_where(errors, wheres[i], "path"),
+                            "source %s: path %s is the route of source %s already", names[i], a->path, names[j]);
+    }
 }
 
 static void make_cells(struct webhook *w)
@@ -193,8 +210,6 @@ static enum mr_code open_(void *self, struct mr_source *src, const void *options
     w->stream = w->o->stream && *w->o->stream ? w->o->stream : w->name;
     if (!make_texts(w))
         return mr_err_set(err, MR_ENOMEM, "source %s", w->name);
-    if (w->o->body_limit > hub_body_most(w->hub->core))
-        return mr_err_set(err, MR_ECONFIG, "source %s: body_limit is more than an eighth of limits.memory", w->name);
     make_cells(w);
     return mr_verifier_new(&w->o->verify, &w->verifier, err);
 }

@@ -78,8 +78,10 @@ static const struct mr_option plain_rows[] = {
     {0},
 };
 static void plain_validate_all(const char *const *names, const void *const *options, const struct mr_where *wheres, size_t count,
-                               struct mr_config_errors *errors)
+                               const void *hub_options, int64_t memory, struct mr_config_errors *errors)
 {
+    (void)hub_options;
+    (void)memory;
     for (size_t i = 0; i < count; i++) {
         for (size_t j = 0; j < i; j++) {
             const struct plain_options *a = options[i], *b = options[j];
