@@ -107,7 +107,7 @@ struct app {
 
     /* upkeep */
     uint64_t ticks;
-    bool paused_out, renew_out, keep_out, disk_out, epoch_lost;
+    bool paused_out, renew_out, keep_out, disk_out, quarantine_out, epoch_lost;
     struct mr_job disk_job;
     struct {
         uint64_t zone_free, data_free;
@@ -150,6 +150,8 @@ bool replay_done(struct app *a);
 /* upkeep.c */
 void upkeep_start(struct app *a);
 bool upkeep_busy(const struct app *a);
+/* quarantine.c */
+void quarantine_look(struct app *a); /* sizes as a metric; what is older than state.keep goes */
 /* reload.c */
 void reload(struct app *a);
 /* status.c */

@@ -12,6 +12,7 @@ enum {
     LEASE_MS = 30000,
     RENEW_TICKS = 20,  /* 10 s */
     DISK_TICKS = 10,   /* 5 s */
+    QUARANTINE_TICKS = 60,  /* 30 s */
     KEEP_TICKS = 7200, /* an hour */
     ONCE_TICKS = 20,   /* 10 s */
     CLOCK_STEP_US = 5000000,
@@ -183,6 +184,8 @@ static void on_tick(uv_timer_t *t)
     }
     if (a->ticks % KEEP_TICKS == 120 && !a->keep_out)
         keep(a);
+    if (a->ticks % QUARANTINE_TICKS == 2)
+        quarantine_look(a);
 }
 
 void upkeep_start(struct app *a)
@@ -192,5 +195,5 @@ void upkeep_start(struct app *a)
 
 bool upkeep_busy(const struct app *a)
 {
-    return a->paused_out || a->renew_out || a->keep_out || a->disk_out || a->reload_out;
+    return a->paused_out || a->renew_out || a->keep_out || a->disk_out || a->quarantine_out || a->reload_out;
 }

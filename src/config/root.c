@@ -21,7 +21,7 @@ static const struct mr_option state_rows[] = {
     {.name = "url", .type = MR_T_STRING, .offset = STATE(url), .def = "sqlite", .flags = MR_OPT_FIXED,
      .doc = "Where positions, landings and seen event ids are kept. sqlite: one file below data_dir, which any sqlite3 can open."},
     {.name = "keep", .type = MR_T_DURATION, .offset = STATE(keep_ms), .def = "90d", .min = "1m", .max = "3650d",
-     .doc = "How long the history of landings, files, runs and closed alerts is kept. Positions are kept for ever. Longer costs disk only."},
+     .doc = "How long the history of landings, files, runs and closed alerts is kept, and bytes in quarantine. Positions are kept for ever. Longer costs disk only."},
     {0},
 };
 

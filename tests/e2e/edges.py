@@ -151,6 +151,25 @@ def test_a_reload_passes_the_disk_reserve_on():
         wait_landed(server, "room")
 
 
+def test_quarantine_is_shown_and_does_not_grow_for_ever():
+    with running({"github": webhook(dedup={"id": "/id", "window": "7d"})}, stop=False) as server:
+        accepted(server, "twice")
+        wait_landed(server, "twice")
+        accepted(server, event("twice", changed=True))
+        folder = os.path.join(server.data_dir, "quarantine", "github")
+        until("the other body is kept", lambda: os.path.isdir(folder) and os.listdir(folder))
+        kept, = os.listdir(folder)
+        old = os.path.join(folder, "conflict-of-long-ago.body")
+        with open(old, "w") as f:
+            f.write("x")
+        os.utime(old, (1, 1))
+        server.stop(want=0)
+        server.start()
+        until("what is older than state.keep goes", lambda: os.listdir(folder) == [kept])
+        until("the rest is a metric", lambda: "millrace_quarantine_bytes{source=\"github\"} " in server.get("/metrics").text)
+        server.stop(want=0)
+
+
 def server_status(server, ident):
     return deliver(server, event(ident)).status
 
