@@ -140,6 +140,7 @@ void seal_again(struct mr_landings *ls); /* at start: _SEALED files of days that
 /* landing.c */
 void landings_schedule(struct mr_landings *ls);
 void landings_maybe_closed(struct mr_landings *ls);
+char *landing_text(struct mr_str s); /* a copy with its NUL, the caller's */
 void landing_count(struct mr_landing *l, const char *outcome);
 enum mr_codec landings_codec(const struct mr_landings *ls);
 

@@ -14,6 +14,16 @@ enum mr_codec landings_codec(const struct mr_landings *ls)
     return codecs[ls->o.codec];
 }
 
+char *landing_text(struct mr_str s)
+{
+    char *p = malloc(s.n + 1);
+    assert(p); /* names and paths: bounded by the store's rows */
+    if (s.n)
+        memcpy(p, s.p, s.n);
+    p[s.n] = 0;
+    return p;
+}
+
 void landing_count(struct mr_landing *l, const char *outcome)
 {
     mr_cell_add(mr_metric(l->ls->o.loop->metrics, MR_M_LANDINGS, l->source, outcome), 1);

@@ -188,15 +188,6 @@ static void publish_done(struct mr_job *job, bool canceled)
             mr_store_lost(r->ls->o.store, r->rows[i].number, on_lost, r);
 }
 
-static char *copy(struct mr_str s)
-{
-    char *p = malloc(s.n + 1);
-    assert(p);
-    memcpy(p, s.p, s.n);
-    p[s.n] = 0;
-    return p;
-}
-
 static void on_unpublished(void *arg, const struct mr_err *err, const struct mr_landing_row *landings, size_t count)
 {
     struct resume *r = arg;
@@ -213,11 +204,11 @@ static void on_unpublished(void *arg, const struct mr_err *err, const struct mr_
     assert(r->items && r->rows);
     for (size_t i = 0; i < count; i++) {
         const struct mr_landing_row *row = &landings[i];
-        r->rows[r->rows_count++] = (struct decided_row){row->number,    copy(row->landing), copy(row->source),
+        r->rows[r->rows_count++] = (struct decided_row){row->number,    landing_text(row->landing), landing_text(row->source),
                                                         r->items_count, row->files_count,   false};
         for (size_t f = 0; f < row->files_count; f++)
-            r->items[r->items_count++] = (struct mr_publish_item){.staged = copy(row->files[f].staged),
-                                                                  .path = copy(row->files[f].path),
+            r->items[r->items_count++] = (struct mr_publish_item){.staged = landing_text(row->files[f].staged),
+                                                                  .path = landing_text(row->files[f].path),
                                                                   .bytes = row->files[f].bytes,
                                                                   .crc32c = row->files[f].crc32c};
     }

@@ -66,15 +66,6 @@ static void sealed_done(struct mr_job *job, bool canceled)
     landings_maybe_closed(ls);
 }
 
-static char *copy(struct mr_str s)
-{
-    char *p = malloc(s.n + 1);
-    assert(p);
-    memcpy(p, s.p, s.n);
-    p[s.n] = 0;
-    return p;
-}
-
 static void on_counts(void *arg, const struct mr_err *err, const struct mr_day_count *counts, size_t count)
 {
     struct sealed_day *d = arg;
@@ -89,7 +80,7 @@ static void on_counts(void *arg, const struct mr_err *err, const struct mr_day_c
     d->counts = calloc(count, sizeof *d->counts);
     assert(d->counts);
     for (size_t i = 0; i < count; i++)
-        d->counts[i] = (struct sealed_count){copy(counts[i].source), copy(counts[i].stream), counts[i].files,
+        d->counts[i] = (struct sealed_count){landing_text(counts[i].source), landing_text(counts[i].stream), counts[i].files,
                                              counts[i].rows, counts[i].bytes};
     d->count = count;
     d->job = (struct mr_job){.run = sealed_run, .done = sealed_done};
