@@ -151,6 +151,25 @@ def test_a_reload_passes_the_disk_reserve_on():
         wait_landed(server, "room")
 
 
+def test_lists_of_skipped_repeats_do_not_outlive_their_use():
+    """The last landing's list is left by a stop; the next process's first decision deletes it."""
+    def lists(server):
+        return [r for r in state.rows(server.data_dir, "source_rows") if r["kind"] == "skipped"]
+    with running({"github": webhook(dedup={"id": "/id", "window": "7d"})}, stop=False) as server:
+        accepted(server, "a")
+        wait_landed(server, "a")
+        accepted(server, "a")
+        accepted(server, "b")
+        wait_landed(server, "b")
+        server.stop(want=0)
+        case.equal(len(lists(server)), 1)
+        server.start()
+        accepted(server, "c")
+        wait_landed(server, "c")
+        server.stop(want=0)
+        case.equal(lists(server), [])
+
+
 def test_quarantine_is_shown_and_does_not_grow_for_ever():
     with running({"github": webhook(dedup={"id": "/id", "window": "7d"})}, stop=False) as server:
         accepted(server, "twice")
