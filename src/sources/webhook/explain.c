@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* explain.c - what a person asks of a source without a server: is its config sound, how would the vendor sign this, and
  * why was this captured request refused? The same code judges as in receive.c. */
+#include "handshake.h"
 #include "hub.h"
 
 #include "millrace/compress.h"
@@ -99,7 +100,7 @@ static bool judge(struct mr_verifier *v, const struct webhook_options *o, const 
             mr_buf_puts(&reason, "verify is none: anything is accepted");
         else
             mr_buf_printf(&reason, "secret %u matches, the %s is covered", out.secret, out.covers);
-        if (mr_handshake(mr_verifier_scheme(v), body, &url)) {
+        if (mr_handshake(mr_verifier_scheme(v)->name, body, &url)) {
             out.cause = MR_CAUSE_HANDSHAKE;
             mr_buf_puts(&reason, "; it is the vendor's handshake, which is answered and is no event");
         }

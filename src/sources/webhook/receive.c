@@ -6,6 +6,7 @@
  * answers ways to fail  a 4xx with a one-line reason that leaks nothing, a counter by cause, a sampled log line; 503
  * with Retry-After when the queue cannot take it, now or after a failed sync on close      requests that wait in the
  * queue are answered by its callbacks; the server's close waits for none of them */
+#include "handshake.h"
 #include "hub.h"
 
 #include "millrace/compress.h"
@@ -296,7 +297,7 @@ static bool shake_hands(struct webhook *w, struct mr_http_request *req, struct m
 {
     struct hub *h = w->hub;
     mr_buf_clear(&h->url);
-    if (!mr_handshake(mr_verifier_scheme(w->verifier), body, &h->url))
+    if (!mr_handshake(mr_verifier_scheme(w->verifier)->name, body, &h->url))
         return false;
     struct mr_http_answer a = {.status = 200,
                                .content_type = MR_STR("text/plain"),

@@ -40,7 +40,6 @@ struct mr_scheme {
     enum mr_time_unit unit;
     int64_t tolerance_ms; /* both sides of now */
     const char *id;       /* header that {id} stands for, or NULL */
-    bool slack_challenge; /* a verified body of type url_verification is answered with its challenge, and is no event */
     const char *id_header_doc; /* the vendor's header for dedup, for the reference; or NULL */
 };
 extern const struct mr_scheme mr_schemes[];
@@ -83,9 +82,6 @@ struct mr_verified {
     const char *covers;  /* body, token, none */
     char reason[160];    /* for explain and a sampled log line; neither secret nor digest gets in */
 };
-
-/* The text that a verified handshake of this scheme wants back, decoded into out; false if the request is an event. */
-bool mr_handshake(const struct mr_scheme *scheme, struct mr_str body, struct mr_buf *out);
 
 struct mr_verifier;
 /* Fails with MR_ECONFIG: unknown scheme (names the known), part missing, bad template, secret not in its form. */

@@ -2,8 +2,6 @@
 /* schemes.c - the vendors, as rows. Formats as their own documentation gives them. */
 #include "scheme.h"
 
-#include "millrace/json.h"
-
 enum { FIVE_MINUTES_MS = 300000 };
 
 const struct mr_scheme mr_schemes[] = {
@@ -51,7 +49,6 @@ const struct mr_scheme mr_schemes[] = {
         .text = "v0:{timestamp}:{body}",
         .timestamp = "header:X-Slack-Request-Timestamp",
         .tolerance_ms = FIVE_MINUTES_MS,
-        .slack_challenge = true,
         .id_header_doc = "body event_id",
     },
     {
@@ -105,18 +102,6 @@ void mr_scheme_names(struct mr_buf *out)
         mr_buf_puts(out, i ? ", " : "");
         mr_buf_puts(out, mr_schemes[i].name);
     }
-}
-
-bool mr_handshake(const struct mr_scheme *scheme, struct mr_str body, struct mr_buf *out)
-{
-    static const char type[] = "url_verification";
-    enum { HANDSHAKE_MAX = 4096 }; /* a challenge is short; larger bodies are events and are not parsed here */
-    if (!scheme->slack_challenge || body.n > HANDSHAKE_MAX || !memmem(body.p, body.n, type, sizeof type - 1) ||
-        mr_json_check(body, NULL) != MR_OK)
-        return false;
-    struct mr_json_slice kind = mr_json_at(body, MR_STR("/type"));
-    return kind.type == MR_JSON_STRING && mr_str_eq(kind.raw, MR_STR("\"url_verification\"")) &&
-           mr_json_string(mr_json_at(body, MR_STR("/challenge")), out);
 }
 
 static const char *const digests[] = {"sha1", "sha256", "sha512", NULL};
