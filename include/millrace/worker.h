@@ -34,4 +34,10 @@ void mr_workers_free(struct mr_workers *w); /* after closed_cb */
 void mr_worker_submit(struct mr_workers *w, enum mr_lane lane, struct mr_job *job); /* loop; first in, first out within a lane */
 bool mr_worker_cancel(struct mr_workers *w, struct mr_job *job); /* a wish; done() comes either way */
 
+
+/* The calling thread runs soon after it wakes, also while others keep the processors busy: it asks for short slices of
+ * time, which the kernel (Linux 6.12 on) lets in ahead of long ones. Its share stays what it was. For a thread that others
+ * wait for and that sleeps most of the time; elsewhere a no-op. */
+void mr_thread_prompt(void);
+
 #endif

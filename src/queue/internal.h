@@ -45,7 +45,12 @@ struct mr_fate { /* a segment's file on its way out */
     enum mr_seg_fate fate;
 };
 
-enum { MR_SPARES = 2 };
+enum { MR_TURN_BYTES = 256 << 10 };
+enum {
+    MR_SPARES_MIN = 2,
+    MR_SPARES = 16,       /* kept at most, whatever the demand was */
+    MR_DEMAND_TICKS = 600, /* a burst's spares are kept for one to two of these */
+};
 
 struct mr_queue {
     /* set at open */
@@ -75,6 +80,7 @@ struct mr_queue {
     struct mr_finished *finished; /* in order */
     size_t finished_n, finished_cap;
     enum mr_code broken; /* not MR_OK: no segment can be made now */
+    bool turn_open; /* more of this turn may come: the writer waits for all of it, unless MR_TURN_BYTES are there */
     bool writer_sleeps, closing, writer_ended, roll_wanted, signaled, free_wanted;
     uint64_t failures, good_since_failure; /* groups or segments that failed; groups written since the last of them */
     uint64_t corrupt_bytes;
@@ -114,6 +120,8 @@ struct mr_queue {
         bool full_alert, sync_alert;
         uint64_t failures_told, corrupt_told;
         unsigned quiet_ticks, fill_pause;
+        size_t demand[2]; /* most segments in use at once: in this window of ticks, in the one before */
+        unsigned demand_ticks;
         struct mr_recovered_stub *stubs;
         size_t stubs_n, stubs_cap;
         struct mr_fate *fates; /* to be done after those that are out */

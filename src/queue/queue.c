@@ -71,13 +71,16 @@ enum mr_code mr_queue_identify(const char *dir, char id[33], bool *has_records, 
 
 /* -- waking and answering --------------------------------------------------------------------------------------- */
 
-/* After the turn's input (check), and before the loop sleeps (prepare) for what timers and other callbacks appended. */
+/* After the turn's input (check), and before the loop sleeps (prepare) for what timers and other callbacks appended. A
+ * turn's events go out as one group: a writer that took the first few as soon as it was free would split the batch in two,
+ * and pay twice for the disk and for waking the loop. */
 static void wake_writer(struct mr_queue *q)
 {
     if (!q->appended)
         return;
     q->appended = false;
     uv_mutex_lock(&q->lock);
+    q->turn_open = false;
     bool sleeps = q->writer_sleeps;
     uv_mutex_unlock(&q->lock);
     if (sleeps)
@@ -424,6 +427,7 @@ enum mr_code mr_queue_append(struct mr_queue *q, struct mr_str source, const str
         mr_record_put(q->filling.p + q->filling.n, source, pieces, count, payload);
         q->filling.n += size;
         group_add(q, wait);
+        q->turn_open = true;
     }
     bool tend = rc == MR_ENOSPC && q->free_wanted;
     uv_mutex_unlock(&q->lock);

@@ -20,7 +20,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { SPARES_KEPT = 2 };
+enum { SPARES_KEPT = 16 }; /* the queue itself keeps no more */
 
 /* One file's header. */
 struct head {

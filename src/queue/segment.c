@@ -280,7 +280,10 @@ static enum mr_code recycle(const char *dir, const char *path, uint64_t number, 
 enum mr_code mr_seg_free(const char *dir, uint64_t number, enum mr_seg_fate fate, uint64_t header_bytes, struct mr_err *err)
 {
     char path[PATH_MAX];
-    mr_seg_path(path, dir, fate == MR_FATE_DROP_STUB ? MR_SEG_STUB : MR_SEG_FILE, number);
+    enum mr_seg_kind kind = fate == MR_FATE_DROP_STUB    ? MR_SEG_STUB
+                            : fate == MR_FATE_DROP_SPARE ? MR_SEG_SPARE
+                                                         : MR_SEG_FILE;
+    mr_seg_path(path, dir, kind, number);
     int sys = MR_POINT(queue_free);
     if (sys)
         return mr_err_sys(err, sys, "free %s", path);

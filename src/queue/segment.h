@@ -48,7 +48,7 @@ MR_MUST enum mr_code mr_seg_fill_step(struct mr_seg_fill *f, bool *ready, struct
 void mr_seg_fill_drop(struct mr_seg_fill *f); /* gives up one under way */
 
 /* Gives a segment's file back. Each may be repeated after a failure or a crash; MR_OK means durably done. */
-enum mr_seg_fate { MR_FATE_SPARE, MR_FATE_UNLINK, MR_FATE_STUB, MR_FATE_DROP_STUB };
+enum mr_seg_fate { MR_FATE_SPARE, MR_FATE_UNLINK, MR_FATE_STUB, MR_FATE_DROP_STUB, MR_FATE_DROP_SPARE };
 MR_MUST enum mr_code mr_seg_free(const char *dir, uint64_t number, enum mr_seg_fate fate, uint64_t header_bytes,
                                  struct mr_err *err);
 

@@ -65,12 +65,22 @@ static bool in_use(const struct mr_queue *q, uint64_t number)
     return false;
 }
 
+/* Under lock. As many as the busiest minutes of late had in use beyond what is in use now: under a steady load no segment
+ * is written over with zeros while the writer wants the disk. */
+static size_t spares_wanted(const struct mr_queue *q)
+{
+    const size_t *demand = q->tend.demand;
+    size_t most = demand[0] > demand[1] ? demand[0] : demand[1];
+    size_t wanted = most > q->segs_n ? most - q->segs_n : 0;
+    return wanted < MR_SPARES_MIN ? MR_SPARES_MIN : wanted > MR_SPARES ? MR_SPARES : wanted;
+}
+
 static enum mr_seg_fate fate_of(const struct mr_queue *q, const struct mr_segment *s)
 {
     if (s->prev_number && in_use(q, s->prev_number))
         return MR_FATE_STUB;
     bool whole = s->prewritten && !s->suspect && s->readers == 0 && s->file_size == q->segment_size;
-    return whole && q->spares_n + spares_coming(&q->tend) < MR_SPARES ? MR_FATE_SPARE : MR_FATE_UNLINK;
+    return whole && q->spares_n + spares_coming(&q->tend) < spares_wanted(q) ? MR_FATE_SPARE : MR_FATE_UNLINK;
 }
 
 /* Stubs that told of a segment which is gone now. */
@@ -136,6 +146,8 @@ static void depth_settle(struct mr_queue *q)
 static void free_published(struct mr_queue *q)
 {
     uv_mutex_lock(&q->lock);
+    if (q->segs_n > q->tend.demand[0])
+        q->tend.demand[0] = q->segs_n;
     if (q->free_wanted) {
         q->free_wanted = false;
         for (size_t i = 0; i < q->segs_n;) {
@@ -149,6 +161,21 @@ static void free_published(struct mr_queue *q)
         }
         depth_settle(q);
     }
+    uv_mutex_unlock(&q->lock);
+}
+
+/* Once a second: a burst is over, its spares go one by one. */
+static void spares_trim(struct mr_queue *q)
+{
+    struct mr_tending *t = &q->tend;
+    if (++t->demand_ticks >= MR_DEMAND_TICKS) {
+        t->demand_ticks = 0;
+        t->demand[1] = t->demand[0];
+        t->demand[0] = 0;
+    }
+    uv_mutex_lock(&q->lock);
+    if (q->spares_n > spares_wanted(q))
+        fate_add(t, q->spares[--q->spares_n], MR_FATE_DROP_SPARE, 0);
     uv_mutex_unlock(&q->lock);
 }
 
@@ -395,6 +422,8 @@ void mr_tend_tick(struct mr_queue *q)
     uv_mutex_unlock(&q->lock);
     t->quiet_ticks++;
     t->fill_pause -= t->fill_pause > 0;
+    if (!closing)
+        spares_trim(q);
     mr_tend(q);
     if (closing)
         return;
@@ -412,6 +441,7 @@ void mr_tend_start(struct mr_queue *q, struct mr_recovered *r)
 {
     struct mr_tending *t = &q->tend;
     t->fill.fill.fd = -1;
+    t->demand[1] = r->n + r->spares_n; /* what the process before us thought right */
     t->stubs = r->stubs;
     t->stubs_n = t->stubs_cap = r->stubs_n;
     r->stubs = NULL;

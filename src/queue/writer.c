@@ -478,11 +478,12 @@ static void mark_end(struct mr_queue *q)
 void mr_writer_main(void *queue)
 {
     struct mr_queue *q = queue;
+    mr_thread_prompt();
     (void)segment_next(q, 0, true);
     uv_mutex_lock(&q->lock);
     for (;;) {
         bool retry = q->broken != MR_OK && mr_queue_now_us() >= q->retry_at_us;
-        if (q->filling.count) {
+        if (q->filling.count && (!q->turn_open || q->filling.n >= MR_TURN_BYTES || q->closing)) {
             take(q);
         } else if (q->closing) {
             break;

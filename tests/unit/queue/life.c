@@ -212,7 +212,7 @@ static void segments_go_when_every_source_has_published_past_them(void **state)
     fixture_free(&f);
 }
 
-static void freed_segments_are_recycled_and_at_most_two_spares_kept(void **state)
+static void freed_segments_are_recycled_and_two_spares_kept_when_one_segment_is_in_use_at_a_time(void **state)
 {
     (void)state;
     struct fixture f;
@@ -225,6 +225,34 @@ static void freed_segments_are_recycled_and_at_most_two_spares_kept(void **state
     wait_for(&f, ".seg", 1);
     size_t spares = files_named(f.dir, "") - files_named(f.dir, ".seg") - files_named(f.dir, ".json");
     assert_in_range(spares, 1, 2);
+    fixture_free(&f);
+}
+
+static size_t spares_in(const char *dir)
+{
+    return files_named(dir, "") - files_named(dir, ".seg") - files_named(dir, ".json") - files_named(dir, ".tmp");
+}
+
+static void what_a_burst_used_is_kept_as_spares_and_the_next_burst_takes_them(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_init(&f);
+    assert_int_equal(queue_open(&f), MR_OK);
+    for (uint32_t i = 1; i <= 400; i++) /* some 13 KiB each: a segment takes 19 */
+        assert_int_equal(send_wait(&f, "a", i, 20000, NULL), MR_OK);
+    size_t in_use = files_named(f.dir, ".seg"), spare = spares_in(f.dir);
+    assert_true(in_use > 6);
+    mr_queue_published(f.q, MR_STR("a"), 400);
+    wait_for(&f, ".seg", 1);
+    size_t kept = spares_in(f.dir);
+    size_t most = in_use - 1 < 16 ? in_use - 1 : 16;
+    assert_in_range(kept, most, most + spare);
+    for (uint32_t i = 401; i <= 500; i++)
+        assert_int_equal(send_wait(&f, "a", i, 20000, NULL), MR_OK);
+    size_t grown = files_named(f.dir, ".seg") - 1;
+    assert_true(grown >= 1);
+    assert_int_equal(spares_in(f.dir), kept - grown); /* none was filled meanwhile */
     fixture_free(&f);
 }
 
@@ -392,7 +420,8 @@ const struct CMUnitTest life_tests[] = {
     cmocka_unit_test(records_larger_than_a_segment_are_kept),
     cmocka_unit_test(a_full_queue_refuses_tells_and_resumes_when_segments_are_freed),
     cmocka_unit_test(segments_go_when_every_source_has_published_past_them),
-    cmocka_unit_test(freed_segments_are_recycled_and_at_most_two_spares_kept),
+    cmocka_unit_test(freed_segments_are_recycled_and_two_spares_kept_when_one_segment_is_in_use_at_a_time),
+        cmocka_unit_test(what_a_burst_used_is_kept_as_spares_and_the_next_burst_takes_them),
     cmocka_unit_test(sources_and_their_last_sequences_survive),
     cmocka_unit_test(a_reader_seeks_back_and_goes_on_when_more_is_durable),
     cmocka_unit_test(what_recycled_blocks_held_never_comes_back),
