@@ -16,12 +16,17 @@ void webhook_check(struct mr_check *c)
     struct mr_verifier *v;
     struct mr_err err;
     char text[512];
-    if (mr_verifier_new(&o->verify, &v, &err) != MR_OK) {
+    if (webhook_verifier(o, NULL, &v, &err) != MR_OK) {
         c->line(c, MR_CHECK_FAIL, NULL, err.msg);
         c->done(c);
         return;
     }
     const struct mr_scheme *s = mr_verifier_scheme(v);
+    struct mr_shaker *shaker;
+    if (mr_shaker_new(&o->handshake, o->verify.scheme, &o->verify.secrets, &shaker, &err) == MR_OK &&
+        mr_shaker_warning(shaker))
+        c->line(c, MR_CHECK_WARN, NULL, mr_shaker_warning(shaker));
+    mr_shaker_free(shaker);
     if (s->none)
         c->line(c, MR_CHECK_WARN, NULL, "verify is none: whatever reaches the route lands");
     if (s->name && strcmp(s->name, "hmac") == 0 && !s->timestamp && !o->dedup_given)
@@ -48,7 +53,7 @@ enum mr_code webhook_sign(const void *options, const void *hub_options, struct m
 {
     const struct webhook_options *o = options;
     struct mr_verifier *v;
-    if (mr_verifier_new(&o->verify, &v, err) != MR_OK)
+    if (webhook_verifier(o, NULL, &v, err) != MR_OK)
         return err->code;
     default_url(o, hub_options, url);
     struct mr_http_head head = {
@@ -78,7 +83,7 @@ static bool verdict(struct mr_buf *json, enum mr_cause cause, const char *reason
     return cause == MR_CAUSE_NONE;
 }
 
-static bool judge(struct mr_verifier *v, const struct webhook_options *o, const struct mr_http_head *head,
+static bool judge(struct mr_verifier *v, const struct mr_shaker *s, const struct webhook_options *o, const struct mr_http_head *head,
                   struct mr_str body, int64_t at_us, struct mr_buf *json)
 {
     struct mr_buf url, reason;
@@ -100,7 +105,8 @@ static bool judge(struct mr_verifier *v, const struct webhook_options *o, const 
             mr_buf_puts(&reason, "verify is none: anything is accepted");
         else
             mr_buf_printf(&reason, "secret %u matches, the %s is covered", out.secret, out.covers);
-        if (mr_handshake(mr_verifier_scheme(v)->name, body, &url)) {
+        struct mr_shaken shaken;
+        if (mr_shake_verified(s, head, body, out.secret, &url, &shaken) != MR_SHAKE_EVENT) {
             out.cause = MR_CAUSE_HANDSHAKE;
             mr_buf_puts(&reason, "; it is the vendor's handshake, which is answered and is no event");
         }
@@ -135,6 +141,58 @@ static enum mr_cause decoded(const struct mr_http_head *head, struct mr_str body
     return code == MR_OK ? MR_CAUSE_NONE : code == MR_ETOOBIG ? MR_CAUSE_SIZE : MR_CAUSE_CODING;
 }
 
+/* By the head alone, as in the server: no signature is asked for. */
+static bool explain_handshake(const struct mr_shaker *s, const struct mr_http_head *head, struct mr_buf *json,
+                              bool *accepted)
+{
+    struct mr_shaken shaken;
+    struct mr_buf body;
+    char reason[256];
+    mr_buf_init(&body, 1 << 16);
+    enum mr_shake what = mr_shake_head(s, head, &body, &shaken);
+    mr_buf_free(&body);
+    if (what == MR_SHAKE_EVENT)
+        return false;
+    snprintf(reason, sizeof reason, "the handshake of kind %s, %s%s", mr_shaker_kind(s),
+             what == MR_SHAKE_REFUSE ? "refused: " : "which is answered and is no event", shaken.reason);
+    *accepted = verdict(json, MR_CAUSE_HANDSHAKE, reason);
+    return true;
+}
+
+static bool explain_with(const struct webhook_options *o, const struct mr_shaker *s, const struct mr_http_head *head,
+                         const struct hub_options *h, const struct mr_captured *request, int64_t at_us,
+                         struct mr_buf *json)
+{
+    char reason[512];
+    bool accepted;
+    if (explain_handshake(s, head, json, &accepted))
+        return accepted;
+    if (!webhook_allows(o, head->method) && !mr_shaker_takes(s, head))
+        return verdict(json, MR_CAUSE_METHOD, "method not among `methods`");
+    size_t limit = (size_t)(o->body_limit ? o->body_limit : h->http.body_limit);
+    enum mr_cause cause;
+    if (too_large(head, request->body, limit, &cause)) {
+        snprintf(reason, sizeof reason, "body of %zu bytes; body_limit is %zu", request->body.n, limit);
+        return verdict(json, cause,
+                       cause == MR_CAUSE_SIZE ? reason : "content coding other than gzip: answered with 415");
+    }
+    struct mr_verifier *v;
+    struct mr_err err;
+    if (webhook_verifier(o, NULL, &v, &err) != MR_OK)
+        return verdict(json, MR_CAUSE_FORMAT, err.msg);
+    size_t at = json->n;
+    accepted = judge(v, s, o, head, request->body, at_us, json);
+    cause = accepted ? decoded(head, request->body, limit) : MR_CAUSE_NONE;
+    if (cause != MR_CAUSE_NONE) {
+        json->n = at;
+        accepted = verdict(json, cause,
+                           cause == MR_CAUSE_SIZE ? "larger than body_limit once decoded"
+                                                  : "Content-Encoding says gzip, the body is not");
+    }
+    mr_verifier_free(v);
+    return accepted;
+}
+
 bool webhook_explain(const void *options, const void *hub_options, const struct mr_captured *request, int64_t at_us,
                      struct mr_buf *json)
 {
@@ -155,28 +213,11 @@ bool webhook_explain(const void *options, const void *hub_options, const struct 
         snprintf(reason, sizeof reason, "the route of this source is %s", o->path);
         return verdict(json, MR_CAUSE_ROUTE, reason);
     }
-    if (!webhook_allows(o, head.method))
-        return verdict(json, MR_CAUSE_METHOD, "method not among `methods`");
-    size_t limit = (size_t)(o->body_limit ? o->body_limit : h->http.body_limit);
-    enum mr_cause cause;
-    if (too_large(&head, request->body, limit, &cause)) {
-        snprintf(reason, sizeof reason, "body of %zu bytes; body_limit is %zu", request->body.n, limit);
-        return verdict(json, cause,
-                       cause == MR_CAUSE_SIZE ? reason : "content coding other than gzip: answered with 415");
-    }
-    struct mr_verifier *v;
+    struct mr_shaker *s;
     struct mr_err err;
-    if (mr_verifier_new(&o->verify, &v, &err) != MR_OK)
+    if (mr_shaker_new(&o->handshake, o->verify.scheme, &o->verify.secrets, &s, &err) != MR_OK)
         return verdict(json, MR_CAUSE_FORMAT, err.msg);
-    size_t at = json->n;
-    bool accepted = judge(v, o, &head, request->body, at_us, json);
-    cause = accepted ? decoded(&head, request->body, limit) : MR_CAUSE_NONE;
-    if (cause != MR_CAUSE_NONE) {
-        json->n = at;
-        accepted = verdict(json, cause,
-                           cause == MR_CAUSE_SIZE ? "larger than body_limit once decoded"
-                                                  : "Content-Encoding says gzip, the body is not");
-    }
-    mr_verifier_free(v);
+    bool accepted = explain_with(o, s, &head, h, request, at_us, json);
+    mr_shaker_free(s);
     return accepted;
 }

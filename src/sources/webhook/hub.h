@@ -8,6 +8,8 @@
 #define MR_WEBHOOK_HUB_H
 
 #include "event.h"
+#include "handover.h"
+#include "handshake.h"
 #include "scheme.h"
 
 #include "millrace/door.h"
@@ -35,6 +37,7 @@ struct webhook_options {
     } ack;
     bool verify_given;
     struct mr_verify_options verify;
+    struct mr_handshake_options handshake;
     bool dedup_given;
     struct {
         char *id;
@@ -53,7 +56,10 @@ struct webhook { /* one source: a route */
     char *queue_key; /* "<source>/<stream>" */
     char *allow;     /* "Allow: POST, PUT\r\n" */
     struct mr_verifier *verifier;
-    bool up, paused;
+    struct mr_shaker *shaker;     /* NULL: no handshakes */
+    struct handover *handover;    /* NULL: no secret is handed over */
+    struct mr_http_request *handing; /* waits for its secret to be durable */
+    bool up, paused, stopping;
     struct mr_cell *accepted, *bytes, *unavailable, *refused[MR_CAUSES];
     struct mr_cell *secrets[16];
     uint64_t refused_logged_ms, refused_unlogged; /* a sampled line: one a second */
@@ -97,13 +103,21 @@ void hub_remove_route(struct hub *h, struct webhook *w);
 
 /* receive.c */
 extern const struct mr_http_handler receive_handler; /* arg: struct hub */
+void receive_idle(struct webhook *w); /* a source that stops is down once nothing of it is out */
+void receive_look(struct webhook *w); /* once in a while: closes the burst alert */
+
+/* head.c */
 /* The public URL that the vendor signed: configured, with the request's own query. */
 void webhook_url(const struct webhook_options *o, const struct mr_http_head *head, struct mr_buf *out);
 bool webhook_allows(const struct webhook_options *o, struct mr_str method);
 enum coding { CODING_NONE, CODING_GZIP, CODING_OTHER };
 enum coding webhook_coding(const struct mr_http_head *head);
-void receive_look(struct webhook *w); /* once in a while: closes the burst alert */
 
+/* secrets.c */
+/* With the config's secrets and those that were handed over (or NULL). Until one is, a secret that nobody knows stands
+ * in: nothing is accepted. */
+MR_MUST enum mr_code webhook_verifier(const struct webhook_options *o, const struct mr_secrets *kept,
+                                      struct mr_verifier **out, struct mr_err *err);
 /* explain.c: what cli asks, without a server */
 void webhook_check(struct mr_check *check);
 enum mr_code webhook_sign(const void *options, const void *hub_options, struct mr_str body, int64_t now_us,

@@ -6,7 +6,6 @@
  * answers ways to fail  a 4xx with a one-line reason that leaks nothing, a counter by cause, a sampled log line; 503
  * with Retry-After when the queue cannot take it, now or after a failed sync on close      requests that wait in the
  * queue are answered by its callbacks; the server's close waits for none of them */
-#include "handshake.h"
 #include "hub.h"
 
 #include "millrace/compress.h"
@@ -90,26 +89,11 @@ void receive_look(struct webhook *w)
 
 /* ---- the head: what can be refused before the body is read ---- */
 
-bool webhook_allows(const struct webhook_options *o, struct mr_str method)
+static void refuse_method(struct webhook *w, struct mr_http_answer *answer, struct mr_str remote)
 {
-    for (size_t i = 0; i < o->methods.count; i++)
-        if (mr_str_eq(mr_str_c(o->methods.items[i]), method))
-            return true;
-    return false;
-}
-
-static bool is(struct mr_str a, const char *lower)
-{
-    return a.n == strlen(lower) && strncasecmp(a.p, lower, a.n) == 0;
-}
-
-enum coding webhook_coding(const struct mr_http_head *head)
-{
-    struct mr_str value;
-    size_t count = mr_http_header(head, MR_STR("content-encoding"), &value);
-    if (count == 0 || (count == 1 && (value.n == 0 || is(value, "identity"))))
-        return CODING_NONE;
-    return count == 1 && (is(value, "gzip") || is(value, "x-gzip")) ? CODING_GZIP : CODING_OTHER;
+    say_refused(w, MR_CAUSE_METHOD, "method not allowed", remote);
+    fill(answer, 405, MR_STR("{\"error\":\"method not allowed\"}\n"));
+    answer->extra = mr_str_c(w->allow);
 }
 
 static int on_head(void *arg, struct mr_http_request *req, const struct mr_http_head *head, size_t *body_limit,
@@ -123,10 +107,9 @@ static int on_head(void *arg, struct mr_http_request *req, const struct mr_http_
         fill(answer, 404, MR_STR("{\"error\":\"no such route\"}\n"));
         return -1;
     }
-    if (!webhook_allows(w->o, head->method)) {
-        say_refused(w, MR_CAUSE_METHOD, "method not allowed", head->remote);
-        fill(answer, 405, MR_STR("{\"error\":\"method not allowed\"}\n"));
-        answer->extra = mr_str_c(w->allow);
+    bool handshake = mr_shaker_takes(w->shaker, head);
+    if (!handshake && !webhook_allows(w->o, head->method)) {
+        refuse_method(w, answer, head->remote);
         return -1;
     }
     if (webhook_coding(head) == CODING_OTHER) {
@@ -134,13 +117,15 @@ static int on_head(void *arg, struct mr_http_request *req, const struct mr_http_
         fill(answer, 415, MR_STR("{\"error\":\"content coding not supported; send gzip or none\"}\n"));
         return -1;
     }
-    if (w->paused || h->draining) {
+    if ((w->paused && !handshake) || h->draining) { /* who gets no answer to his handshake drops the subscription */
         mr_cell_add(w->unavailable, 1);
         unavailable(answer, w->paused ? MR_STR("{\"error\":\"source is paused\"}\n")
                                       : MR_STR("{\"error\":\"shutting down\"}\n"));
         return -1;
     }
     *body_limit = (size_t)(w->o->body_limit ? w->o->body_limit : h->o->http.body_limit);
+    if (handshake && !webhook_allows(w->o, head->method) && *body_limit > MR_SHAKE_BODY_MAX)
+        *body_limit = MR_SHAKE_BODY_MAX;
     if (head->content_length > (int64_t)*body_limit) {
         say_refused(w, MR_CAUSE_SIZE, "declared body larger than body_limit", head->remote);
         fill(answer, 413, MR_STR("{\"error\":\"body too large\"}\n"));
@@ -163,6 +148,11 @@ static void on_durable(struct mr_queue_wait *wait, enum mr_code code) /* Runs on
         unavailable(&a, MR_STR("{\"error\":\"not stored, send again\"}\n"));
     }
     mr_http_answer(mr_http_of_room(p), &a);
+}
+
+static bool is(struct mr_str a, const char *lower)
+{
+    return a.n == strlen(lower) && strncasecmp(a.p, lower, a.n) == 0;
 }
 
 static bool is_masked(void *arg, struct mr_str name)
@@ -265,6 +255,10 @@ static void refuse_verdict(struct webhook *w, struct mr_http_request *req, const
     memcpy(w->last_reason, v->reason, sizeof w->last_reason);
     say_refused(w, v->cause, v->reason, head->remote);
     count_burst(w);
+    if (mr_shaker_bare(w->shaker)) {
+        mr_http_answer(req, &(struct mr_http_answer){.status = 401});
+        return;
+    }
     switch (v->cause) {
     case MR_CAUSE_MISSING:
         refuse_now(req, 401, MR_STR("{\"error\":\"signature missing\"}\n"));
@@ -280,31 +274,105 @@ static void refuse_verdict(struct webhook *w, struct mr_http_request *req, const
     }
 }
 
-void webhook_url(const struct webhook_options *o, const struct mr_http_head *head, struct mr_buf *out)
+/* ---- handshakes: answered on the route, no events ---- */
+
+static void answer_handshake(struct webhook *w, struct mr_http_request *req, const struct mr_shaken *shaken,
+                             struct mr_str body)
 {
-    mr_buf_clear(out);
-    if (!o->public_url)
-        return;
-    mr_buf_puts(out, o->public_url);
-    if (head->query.n) {
-        mr_buf_putc(out, '?');
-        mr_buf_put(out, head->query.p, head->query.n);
+    struct mr_http_answer a = {.status = shaken->status,
+                               .content_type = mr_str_c(shaken->type),
+                               .extra = mr_str_c(shaken->lines),
+                               .body = body};
+    mr_log_info(w->hub->core->loop->log, w->name, "handshake", MR_S("kind", mr_shaker_kind(w->shaker)));
+    mr_http_answer(req, &a);
+}
+
+static void refuse_handshake(struct webhook *w, struct mr_http_request *req, const struct mr_http_head *head,
+                             int status, const char *reason)
+{
+    struct mr_http_answer a;
+    snprintf(w->last_reason, sizeof w->last_reason, "%s", reason);
+    say_refused(w, MR_CAUSE_HANDSHAKE, reason, head->remote);
+    count_burst(w);
+    if (status == 503)
+        unavailable(&a, MR_STR("{\"error\":\"busy, send again\"}\n"));
+    else
+        fill(&a, status, MR_STR("{\"error\":\"handshake refused\"}\n"));
+    mr_http_answer(req, &a);
+}
+
+void receive_idle(struct webhook *w)
+{
+    if (w->stopping && !handover_busy(w->handover))
+        mr_source_down(w->src);
+}
+
+static void on_kept(void *arg, const struct mr_err *err)
+{
+    struct webhook *w = arg;
+    struct mr_log *log = w->hub->core->loop->log;
+    struct mr_http_request *req = w->handing;
+    struct mr_verifier *v = NULL;
+    struct mr_err why = *err;
+    char line[sizeof "X-Hook-Secret: \r\n" + MR_SHAKE_SECRET_MAX];
+    w->handing = NULL;
+    if (why.code == MR_OK && webhook_verifier(w->o, handover_secrets(w->handover), &v, &why) == MR_OK) {
+        struct mr_str secret = handover_last(w->handover);
+        mr_verifier_free(w->verifier);
+        w->verifier = v;
+        snprintf(line, sizeof line, "X-Hook-Secret: %.*s\r\n", (int)secret.n, secret.p);
+        mr_log_info(log, w->name, "secret_handed_over",
+                    MR_I("kept", (int64_t)handover_secrets(w->handover)->count));
+        mr_http_answer(req, &(struct mr_http_answer){.status = 200, .extra = mr_str_c(line)});
+    } else {
+        struct mr_http_answer a;
+        mr_cell_add(w->unavailable, 1);
+        mr_log_error(log, w->name, "secret_not_kept", MR_S("why", why.msg));
+        unavailable(&a, MR_STR("{\"error\":\"not stored, send again\"}\n"));
+        mr_http_answer(req, &a);
+    }
+    receive_idle(w);
+}
+
+/* The vendor's first request: whoever comes first is believed, and nobody after him. */
+static void keep_secret(struct webhook *w, struct mr_http_request *req, const struct mr_http_head *head,
+                        const struct mr_shaken *shaken)
+{
+    switch (handover_keep(w->handover, shaken->secret, (size_t)w->o->handshake.hand_overs, on_kept, w)) {
+    case MR_OK:
+        w->handing = req;
+        break;
+    case MR_EEXIST: /* his answer got lost */
+        answer_handshake(w, req, shaken, (struct mr_str){0});
+        break;
+    case MR_EBUSY:
+        refuse_handshake(w, req, head, 503, "another secret is being kept");
+        break;
+    default:
+        refuse_handshake(w, req, head, 403, "as many secrets as handshake.hand_overs were handed over before");
     }
 }
 
-/* The vendor tries the route before it sends events: answered as it wants, only after the signature held; no event. */
-static bool shake_hands(struct webhook *w, struct mr_http_request *req, struct mr_str body)
+/* true: the request was a handshake and is dealt with. */
+static bool shake_hands(struct webhook *w, struct mr_http_request *req, const struct mr_http_head *head,
+                        const struct mr_shaken *shaken)
 {
-    struct hub *h = w->hub;
-    mr_buf_clear(&h->url);
-    if (!mr_handshake(mr_verifier_scheme(w->verifier)->name, body, &h->url))
+    switch (shaken->what) {
+    case MR_SHAKE_EVENT:
         return false;
-    struct mr_http_answer a = {.status = 200,
-                               .content_type = MR_STR("text/plain"),
-                               .extra = MR_STR("X-Content-Type-Options: nosniff\r\n"),
-                               .body = mr_buf_str(&h->url)};
-    mr_log_info(h->core->loop->log, w->name, "handshake", MR_S("scheme", mr_verifier_scheme(w->verifier)->name));
-    mr_http_answer(req, &a);
+    case MR_SHAKE_ANSWER:
+        answer_handshake(w, req, shaken, mr_buf_str(&w->hub->url));
+        break;
+    case MR_SHAKE_REFUSE:
+        refuse_handshake(w, req, head, shaken->status, shaken->reason);
+        break;
+    case MR_SHAKE_KEEP:
+        keep_secret(w, req, head, shaken);
+        break;
+    case MR_SHAKE_FETCH:
+        refuse_handshake(w, req, head, 503, "confirmations are not fetched");
+        break;
+    }
     return true;
 }
 
@@ -316,6 +384,10 @@ static void on_request(void *arg, struct mr_http_request *req, const struct mr_h
         refuse_now(req, 404, MR_STR("{\"error\":\"no such route\"}\n"));
         return;
     }
+    struct mr_shaken shaken;
+    mr_shake_head(w->shaker, head, &h->url, &shaken);
+    if (shake_hands(w, req, head, &shaken))
+        return;
     struct mr_signed_request signed_request = {.head = head, .body = body};
     if (mr_verifier_needs_url(w->verifier)) {
         webhook_url(w->o, head, &h->url);
@@ -328,8 +400,17 @@ static void on_request(void *arg, struct mr_http_request *req, const struct mr_h
         refuse_verdict(w, req, head, &verified);
         return;
     }
-    if (!decode(w, req, head, &body) || shake_hands(w, req, body))
+    if (!decode(w, req, head, &body))
         return;
+    mr_shake_verified(w->shaker, head, body, verified.secret, &h->url, &shaken);
+    if (shake_hands(w, req, head, &shaken))
+        return;
+    if (!webhook_allows(w->o, head->method)) { /* taken for a handshake only */
+        struct mr_http_answer a;
+        refuse_method(w, &a, head->remote);
+        mr_http_answer(req, &a);
+        return;
+    }
     if (verified.secret < MR_COUNT(w->secrets) && w->secrets[verified.secret])
         mr_cell_add(w->secrets[verified.secret], 1);
     put_event(w, head, &verified, body, now_us);

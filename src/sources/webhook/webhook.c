@@ -73,6 +73,13 @@ static const struct mr_option rows[] = {
      .offset2 = AT(verify),
      .flags = MR_OPT_MANDATORY | MR_OPT_PRESENT,
      .doc = "Who may send. `{scheme: none}` accepts anything, in words and with a warning."},
+    {.name = "handshake",
+     .type = MR_T_MAP,
+     .sub = mr_handshake_rows,
+     .offset = AT(handshake),
+     .flags = MR_OPT_SCALAR,
+     .doc = "The vendor's try of the route before it sends events: answered on the route, never landed. The kind alone "
+            "will do: `handshake: graph`."},
     {.name = "dedup",
      .type = MR_T_MAP,
      .sub = dedup_rows,
@@ -127,7 +134,11 @@ static void validate(const char *name, const void *options, struct mr_where wher
                         o->dedup.id);
     if (!o->verify_given || !o->verify.scheme)
         return; /* told as a missing mandatory key */
-    if (mr_verifier_new(&o->verify, &v, &err) != MR_OK) {
+    struct mr_shaker *shaker = NULL;
+    if (mr_shaker_new(&o->handshake, o->verify.scheme, &o->verify.secrets, &shaker, &err) != MR_OK)
+        mr_config_error(errors, mr_config_where(errors, where, "handshake"), "source %s: %s", name, err.msg);
+    mr_shaker_free(shaker);
+    if (webhook_verifier(o, NULL, &v, &err) != MR_OK) {
         const char *key = mr_scheme_find(o->verify.scheme) ? "verify" : "verify.scheme";
         mr_config_error(errors, mr_config_where(errors, where, key), "source %s: verify: %s", name, err.msg);
         return;
@@ -175,7 +186,9 @@ static void make_cells(struct webhook *w)
     for (int c = 1; c < MR_CAUSES; c++)
         w->refused[c] = mr_metric(m, MR_M_WEBHOOK_REQUESTS, w->name, "refused", mr_cause_name((enum mr_cause)c));
     w->bytes = mr_metric(m, MR_M_WEBHOOK_BYTES, w->name);
-    for (size_t i = 0; i < w->o->verify.secrets.count && i < MR_COUNT(w->secrets); i++) {
+    size_t more = mr_shaker_keeps(w->shaker) ? (size_t)w->o->handshake.hand_overs : 0;
+    size_t count = w->o->verify.secrets.count + more;
+    for (size_t i = 0; i < count && i < MR_COUNT(w->secrets); i++) {
         char index[8];
         snprintf(index, sizeof index, "%zu", i);
         w->secrets[i] = mr_metric(m, MR_M_WEBHOOK_SECRET, w->name, index);
@@ -208,23 +221,32 @@ static enum mr_code open_(void *self, struct mr_source *src, const void *options
     w->hub = mr_source_hub(src);
     w->name = mr_source_name(src);
     w->stream = w->o->stream && *w->o->stream ? w->o->stream : w->name;
+    if (mr_shaker_new(&w->o->handshake, w->o->verify.scheme, &w->o->verify.secrets, &w->shaker, err) != MR_OK)
+        return err->code;
+    if (mr_shaker_keeps(w->shaker)) {
+        const struct mr_core *core = w->hub->core;
+        w->handover = handover_new(core->data_dir, w->name, core->loop->workers);
+        if (!w->handover)
+            return mr_err_set(err, MR_ENOMEM, "source %s", w->name);
+    }
     if (!make_texts(w))
         return mr_err_set(err, MR_ENOMEM, "source %s", w->name);
     make_cells(w);
-    return mr_verifier_new(&w->o->verify, &w->verifier, err);
+    return webhook_verifier(w->o, NULL, &w->verifier, err);
 }
 
 static void close_(void *self)
 {
     struct webhook *w = self;
     mr_verifier_free(w->verifier);
+    mr_shaker_free(w->shaker);
+    handover_free(w->handover);
     free(w->allow);
     free(w->queue_key);
 }
 
-static void start(void *self)
+static void open_route(struct webhook *w)
 {
-    struct webhook *w = self;
     struct mr_loop *loop = w->hub->core->loop;
     bool none = mr_verifier_scheme(w->verifier)->none;
     mr_cell_set(mr_metric(loop->metrics, MR_M_WEBHOOK_UNVERIFIED, w->name), none);
@@ -236,6 +258,33 @@ static void start(void *self)
     w->up = true;
     hub_add_route(w->hub, w);
     mr_source_up(w->src);
+}
+
+static void on_handed_over(void *arg, const struct mr_err *err)
+{
+    struct webhook *w = arg;
+    struct mr_err why = *err;
+    struct mr_verifier *v = NULL;
+    if (w->stopping) {
+        receive_idle(w);
+        return;
+    }
+    if (why.code == MR_OK && webhook_verifier(w->o, handover_secrets(w->handover), &v, &why) == MR_OK) {
+        mr_verifier_free(w->verifier);
+        w->verifier = v;
+        open_route(w);
+    } else {
+        mr_source_failed(w->src, &why);
+    }
+}
+
+static void start(void *self)
+{
+    struct webhook *w = self;
+    if (w->handover)
+        handover_load(w->handover, on_handed_over, w);
+    else
+        open_route(w);
 }
 
 static void pause_(void *self)
@@ -267,7 +316,8 @@ static void stop(void *self)
     if (w->up)
         hub_remove_route(w->hub, w);
     w->up = false;
-    mr_source_down(w->src);
+    w->stopping = true;
+    receive_idle(w);
 }
 
 static void status(const void *self, struct mr_buf *json)
