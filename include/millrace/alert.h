@@ -40,7 +40,12 @@
     X(MR_A_RELOAD_REFUSED, "reload_refused", WARN, "the config file on disk was refused; the old one keeps serving",                      \
       "millrace check -c FILE --offline")                                                                                                 \
     X(MR_A_UNVERIFIED, "unverified_source", WARN, "a webhook source accepts anything: verify is none",                                    \
-      "give it a scheme and secrets")
+      "give it a scheme and secrets")                                                                                                     \
+    X(MR_A_SILENT, "source_silent", ERROR, "no event came for longer than expect.every",                                                  \
+      "is the webhook still switched on at the vendor, and its address the right one? Refused requests are another alert")                \
+    X(MR_A_ALL_FAILING, "all_requests_failing", ERROR, "every signed request is refused, and has been for a while",                       \
+      "has the vendor rotated its secret? Put the new one beside the old under verify.secrets, SIGHUP; a wrong clock looks alike. "       \
+      "What was kept (quarantine: full) lands by millrace replay -c FILE SOURCE --from TIME")
 
 enum mr_alert_id {
 #define MR_ALERT_ENUM(id, name, severity, meaning, remedy) id,

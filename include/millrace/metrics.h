@@ -32,6 +32,13 @@
     X(MR_M_WEBHOOK_DURABLE, "millrace_webhook_durable_seconds", HISTOGRAM, "From the request's last byte to durable.", "")                \
     X(MR_M_WEBHOOK_DUPLICATES, "millrace_webhook_duplicates_total", COUNTER, "Repeats of an event id, not landed again.", "source")       \
     X(MR_M_WEBHOOK_CONFLICTS, "millrace_webhook_conflicts_total", COUNTER, "Same event id, other body: kept in quarantine.", "source")    \
+    X(MR_M_WEBHOOK_QUARANTINE, "millrace_webhook_quarantine_total", COUNTER,                                                              \
+      "Refused requests: kept, passed_over by the rate, dropped (behind, no_room, failed), evicted for newer ones.",                      \
+      "source,outcome,cause")                                                                                                             \
+    X(MR_M_WEBHOOK_ACCEPTED_TIME, "millrace_webhook_last_accepted_time_seconds", GAUGE,                                                   \
+      "When the last request was accepted, seconds since 1970; after a start that of the last landing.", "source")                        \
+    X(MR_M_WEBHOOK_FAILING, "millrace_webhook_failing_requests", GAUGE,                                                                   \
+      "Signed requests refused since the last accepted one.", "source")                                                                   \
     X(MR_M_WEBHOOK_UNVERIFIED, "millrace_webhook_unverified", GAUGE, "1 for a source with `verify: {scheme: none}`.", "source")           \
     X(MR_M_QUEUE_GROUPS, "millrace_queue_groups_total", COUNTER, "Groups written and synced.", "")                                        \
     X(MR_M_QUEUE_RECORDS, "millrace_queue_records_total", COUNTER, "Records made durable.", "")                                           \

@@ -16,7 +16,8 @@ static const char help[] =
     "REQUEST.json: {\"method\", \"path\", \"headers\": [[name, value], …], \"body_base64\"}; several as NDJSON; - is "
     "stdin.\n"
     "\n"
-    "  --at UNIX  judge the replay window as of that second; default: now\n"
+    "  --at UNIX  judge the replay window as of that second; default: \"received_at\" of the request if it has one (a file of\n"
+    "             the quarantine), else now\n"
     "\n"
     "Exit code 0 if all are accepted, 1 if not, 2 if REQUEST cannot be read. Repeats (dedup) are not looked at.\n";
 
@@ -105,6 +106,18 @@ static const char *capture(struct captured *c, struct mr_str json)
     return NULL;
 }
 
+/* A kept request is judged as of when it came. */
+static int64_t received_at(struct mr_str json)
+{
+    struct mr_buf text;
+    int64_t at_us;
+    mr_buf_init(&text, 256);
+    if (!mr_json_string(mr_json_at(json, MR_STR("/received_at")), &text) || !mr_time_parse(mr_buf_str(&text), &at_us))
+        at_us = mr_wall_us();
+    mr_buf_free(&text);
+    return at_us;
+}
+
 static int explain_one(const struct mr_config *config, size_t at, struct captured *c, struct mr_str json, int64_t at_us)
 {
     const struct mr_config_source *source = &config->sources[at];
@@ -115,6 +128,8 @@ static int explain_one(const struct mr_config *config, size_t at, struct capture
     }
     struct mr_buf out;
     mr_buf_init(&out, 1 << 16);
+    if (at_us == MR_NO_TIME)
+        at_us = received_at(json);
     bool accepted = config->doors[source->door]->explain(source->options, config->hub_options[source->door],
                                                          &c->request, at_us, &out);
     printf("%s\n", mr_buf_cstr(&out));
@@ -188,7 +203,7 @@ int mr_cli_explain(int argc, char **argv)
     else if (n == 0)
         fprintf(stderr, "millrace explain: REQUEST is empty\n");
     else
-        exit_code = explain_all(config, (size_t)at, (struct mr_str){text, n}, at_text ? at_s * 1000000 : mr_wall_us());
+        exit_code = explain_all(config, (size_t)at, (struct mr_str){text, n}, at_text ? at_s * 1000000 : MR_NO_TIME);
     free(text);
     mr_config_free(config);
     return exit_code;

@@ -12,6 +12,7 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import case  # noqa: E402
 import json  # noqa: E402
+import sign  # noqa: E402
 from deliver import accepted, deliver, event, wait_landed  # noqa: E402
 from server import has_faults, running, until, webhook  # noqa: E402
 
@@ -55,6 +56,67 @@ def test_a_burst_of_forgeries_is_told():
         for n in range(100):
             case.equal(deliver(server, f"forged{n}", headers=[("X-Hub-Signature-256", "sha256=" + "0" * 64)]).status, 401)
         case.equal(opens(server, "signature_burst")["source"], "github", "the source")
+
+
+def test_a_vendor_that_has_fallen_silent_is_told_until_it_speaks():
+    with running({"github": webhook(expect={"every": "1s"})}) as server:
+        alert = opens(server, "source_silent")
+        case.true("when the source started" in alert["text"], alert["text"])
+        accepted(server, "spoken")
+        closes(server, "source_silent", 5)
+        case.true("when the source started" not in opens(server, "source_silent")["text"], "since the last event")
+
+
+def test_silence_goes_on_over_a_restart_from_the_last_landing():
+    with running({"github": webhook(expect={"every": "1h"})}) as server:
+        accepted(server, "last")
+        wait_landed(server, "last")
+        key = 'millrace_webhook_last_accepted_time_seconds{source="github"}'
+        until("the time is told", lambda: server.metrics().get(key))
+        before = server.metrics()[key]
+        server.stop()
+        server.start()
+        case.true(abs(server.metrics()[key] - before) < 5, "taken from the landing")
+
+
+def test_a_paused_source_is_not_called_silent():
+    sources = {"github": webhook(expect={"every": "2s"}), "other": webhook(path="/other", expect={"every": "2s"})}
+    with running(sources) as server:
+        case.equal(server.cli("pause", "other").returncode, 0)
+        case.equal(opens(server, "source_silent")["source"], "github")
+        silent = [a["source"] for a in json.loads(server.get("/api/status").text)["alerts"] if a["name"] == "source_silent"]
+        case.equal(silent, ["github"], "who is silent")
+        server.cli("resume", "other")
+        until("the resumed one is silent too", lambda: server.get("/api/status").text.count('"source_silent"') == 2)
+
+
+def wrongly_signed(server, ident):
+    body = event(ident)
+    case.equal(deliver(server, body, headers=sign.github("rotated", body)).status, 401)
+
+
+def test_a_rotated_secret_is_told_until_a_request_is_accepted():
+    with running({"github": webhook(expect={"failing_after": "1s", "failing_requests": 5})}) as server:
+        accepted(server, "before")
+        for n in range(7):
+            wrongly_signed(server, f"w{n}")
+        text = opens(server, "all_requests_failing")["text"]
+        case.true("none of 7 signed requests since 20" in text and "signature" in text, text)
+        case.true("the last accepted one came at 20" in text, text)
+        accepted(server, "after")
+        closes(server, "all_requests_failing", 5)
+
+
+def test_strangers_do_not_make_a_secret_look_rotated():
+    expect = {"failing_after": "1s", "failing_requests": 5}
+    with running({"github": webhook(expect=expect), "other": webhook(path="/other", expect=expect)}) as server:
+        for n in range(20):
+            case.equal(deliver(server, f"unsigned{n}", "/other", headers=[]).status, 401)
+            wrongly_signed(server, f"w{n}")
+        case.equal(opens(server, "all_requests_failing")["source"], "github")
+        failing = [a["source"] for a in json.loads(server.get("/api/status").text)["alerts"]
+                   if a["name"] == "all_requests_failing"]
+        case.equal(failing, ["github"], "unsigned requests say nothing of the secret")
 
 
 def test_a_source_that_accepts_anything_is_told_until_it_no_longer_does():

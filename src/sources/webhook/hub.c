@@ -149,6 +149,7 @@ enum mr_code mr_webhook_hub_open(void *hub, const struct mr_core *core, const vo
     mr_buf_init(&h->event, 4 << 20);
     mr_buf_init(&h->decoded, SIZE_MAX / 4); /* mr_gunzip has its own limit */
     mr_buf_init(&h->url, 1 << 20);
+    h->keeper = keeper_new(core);
     h->durable_seconds = mr_metric0(core->loop->metrics, MR_M_WEBHOOK_DURABLE);
     return MR_OK;
 }
@@ -328,13 +329,19 @@ void mr_webhook_hub_once(void *hub, void (*cb)(void *arg, const struct mr_err *e
     lander_drain(h->lander, true, on_landed, h);
 }
 
+static void on_keeper_stopped(void *arg)
+{
+    struct hub *h = arg;
+    h->stop_cb(h->stop_arg);
+}
+
 static void on_queue_closed(void *arg)
 {
     struct hub *h = arg;
     mr_buf_free(&h->event);
     mr_buf_free(&h->decoded);
     mr_buf_free(&h->url);
-    h->stop_cb(h->stop_arg);
+    keeper_stop(h->keeper, on_keeper_stopped, h); /* what was refused last is still written */
 }
 
 static void on_lander_stopped(void *arg)

@@ -10,6 +10,7 @@
 #include "event.h"
 #include "handover.h"
 #include "handshake.h"
+#include "refused.h"
 #include "scheme.h"
 
 #include "millrace/door.h"
@@ -45,6 +46,26 @@ struct webhook_options {
         int64_t max_ids;
     } dedup;
     int payload;
+    struct refused_options quarantine;
+    struct {
+        int64_t every_ms; /* 0: nothing is expected */
+        int64_t failing_after_ms, failing_requests;
+    } expect;
+};
+
+struct watch { /* watch.c; times in ms are of the loop's clock */
+    int64_t burst_since_ms;
+    uint64_t burst_count;
+    double accepted; /* as of the last look */
+    bool ever;       /* accepted_* is of an event; else of the start */
+    int64_t accepted_ms, accepted_us;
+    int64_t not_before_ms; /* silence is not told */
+    int64_t silent_told_ms;
+    uint64_t failing, failing_told; /* signed requests refused since the last accepted one */
+    int64_t failing_since_ms, failing_since_us, failing_told_ms;
+    enum mr_cause failing_cause;
+    char reason[160]; /* of the last refused request */
+    struct mr_cell *accepted_time, *failing_cell;
 };
 
 struct webhook { /* one source: a route */
@@ -63,8 +84,9 @@ struct webhook { /* one source: a route */
     struct mr_cell *accepted, *bytes, *unavailable, *refused[MR_CAUSES];
     struct mr_cell *secrets[16];
     uint64_t refused_logged_ms, refused_unlogged; /* a sampled line: one a second */
-    uint64_t burst_since_ms, burst_count;
-    char last_reason[160];
+    struct watch watch;
+    struct refused *kept; /* its refused requests, on disk */
+    bool asking; /* when it last landed is asked for */
 };
 
 struct hub {
@@ -76,6 +98,7 @@ struct hub {
     struct mr_http_server *server;
     struct webhook *routes;
     struct lander *lander;
+    struct keeper *keeper;
     struct mr_buf event, decoded, url; /* scratch of receive.c */
     uint64_t refused_logged_ms;
     struct mr_cell *durable_seconds;
@@ -104,7 +127,8 @@ void hub_remove_route(struct hub *h, struct webhook *w);
 /* receive.c */
 extern const struct mr_http_handler receive_handler; /* arg: struct hub */
 void receive_idle(struct webhook *w); /* a source that stops is down once nothing of it is out */
-void receive_look(struct webhook *w); /* once in a while: closes the burst alert */
+/* Is this header's value a secret, which nobody may read in the zone? options: struct webhook_options. */
+bool webhook_masks(void *options, struct mr_str header);
 
 /* head.c */
 /* The public URL that the vendor signed: configured, with the request's own query. */
@@ -112,6 +136,11 @@ void webhook_url(const struct webhook_options *o, const struct mr_http_head *hea
 bool webhook_allows(const struct webhook_options *o, struct mr_str method);
 enum coding { CODING_NONE, CODING_GZIP, CODING_OTHER };
 enum coding webhook_coding(const struct mr_http_head *head);
+
+/* watch.c: alerts about a source's requests */
+void watch_start(struct webhook *w, int64_t landed_us /* MR_NO_TIME: never */);
+void watch_refused(struct webhook *w, enum mr_cause cause, const char *reason);
+void watch_look(struct webhook *w); /* twice a second */
 
 /* secrets.c */
 /* With the config's secrets and those that were handed over (or NULL). Until one is, a secret that nobody knows stands

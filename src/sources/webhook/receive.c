@@ -15,7 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { BURST_MS = 60000, BURST_COUNT = 100, LOG_EVERY_MS = 1000, DECODED_KEPT = 1 << 20 };
+enum { LOG_EVERY_MS = 1000, DECODED_KEPT = 1 << 20 };
 
 struct pending { /* in the request's room, while its group is being made durable */
     struct mr_queue_wait wait;
@@ -63,28 +63,6 @@ static void say_refused(struct webhook *w, enum mr_cause cause, const char *reas
                 MR_SN("remote", remote), MR_I("unlogged", w->refused_unlogged));
     w->refused_logged_ms = now_ms;
     w->refused_unlogged = 0;
-}
-
-static void count_burst(struct webhook *w)
-{
-    struct mr_loop *loop = w->hub->core->loop;
-    uint64_t now_ms = mr_loop_now_ms(loop);
-    if (w->burst_count == 0 || now_ms - w->burst_since_ms > BURST_MS) {
-        w->burst_since_ms = now_ms;
-        w->burst_count = 0;
-    }
-    if (++w->burst_count == BURST_COUNT)
-        mr_alert_open(loop->alerts, MR_A_SIGNATURE_BURST, w->name, NULL,
-                      "%d requests refused within a minute; the last: %s", BURST_COUNT, w->last_reason);
-}
-
-void receive_look(struct webhook *w)
-{
-    struct mr_loop *loop = w->hub->core->loop;
-    if (w->burst_count && mr_loop_now_ms(loop) - w->burst_since_ms > BURST_MS) {
-        w->burst_count = 0;
-        mr_alert_close(loop->alerts, MR_A_SIGNATURE_BURST, w->name, NULL);
-    }
 }
 
 /* ---- the head: what can be refused before the body is read ---- */
@@ -155,17 +133,17 @@ static bool is(struct mr_str a, const char *lower)
     return a.n == strlen(lower) && strncasecmp(a.p, lower, a.n) == 0;
 }
 
-static bool is_masked(void *arg, struct mr_str name)
+bool webhook_masks(void *arg, struct mr_str name)
 {
     static const char *const always[] = {"authorization", "proxy-authorization", "cookie",
                                          "x-api-key",     "x-gitlab-token",      "x-telegram-bot-api-secret-token",
                                          "dg-token"};
-    const struct webhook *w = arg;
+    const struct webhook_options *o = arg;
     for (size_t i = 0; i < MR_COUNT(always); i++)
         if (is(name, always[i]))
             return true;
-    for (size_t i = 0; i < w->o->mask_headers.count; i++)
-        if (is(name, w->o->mask_headers.items[i]))
+    for (size_t i = 0; i < o->mask_headers.count; i++)
+        if (is(name, o->mask_headers.items[i]))
             return true;
     return false;
 }
@@ -192,7 +170,7 @@ static void put_event(struct webhook *w, const struct mr_http_head *head, const 
         .body = body,
     };
     mr_buf_clear(&h->event);
-    mr_event_put(&h->event, &e, is_masked, w);
+    mr_event_put(&h->event, &e, webhook_masks, (void *)(uintptr_t)w->o);
 }
 
 static void refuse_now(struct mr_http_request *req, int status, struct mr_str body)
@@ -227,8 +205,21 @@ static void append(struct webhook *w, struct mr_http_request *req, struct mr_str
     mr_http_answer(req, &a);
 }
 
+static void quarantine(struct webhook *w, const struct mr_http_head *head, struct mr_str body, int64_t now_us,
+                       enum mr_cause cause, const char *reason)
+{
+    refused_keep(w->kept, &(struct refused_request){.head = head,
+                                                    .body = body,
+                                                    .received_us = now_us,
+                                                    .cause = cause,
+                                                    .reason = reason,
+                                                    .masked = webhook_masks,
+                                                    .arg = (void *)(uintptr_t)w->o});
+}
+
 /* Lands decoded, verified on the wire bytes, bounded after decoding. */
-static bool decode(struct webhook *w, struct mr_http_request *req, const struct mr_http_head *head, struct mr_str *body)
+static bool decode(struct webhook *w, struct mr_http_request *req, const struct mr_http_head *head, struct mr_str *body,
+                   int64_t now_us)
 {
     struct hub *h = w->hub;
     if (webhook_coding(head) != CODING_GZIP)
@@ -241,7 +232,9 @@ static bool decode(struct webhook *w, struct mr_http_request *req, const struct 
         *body = mr_buf_str(&h->decoded);
         return true;
     }
-    say_refused(w, code == MR_ETOOBIG ? MR_CAUSE_SIZE : MR_CAUSE_CODING, err.msg, head->remote);
+    enum mr_cause cause = code == MR_ETOOBIG ? MR_CAUSE_SIZE : MR_CAUSE_CODING;
+    say_refused(w, cause, err.msg, head->remote);
+    quarantine(w, head, *body, now_us, cause, err.msg);
     if (code == MR_ETOOBIG)
         refuse_now(req, 413, MR_STR("{\"error\":\"body too large once decoded\"}\n"));
     else
@@ -250,11 +243,11 @@ static bool decode(struct webhook *w, struct mr_http_request *req, const struct 
 }
 
 static void refuse_verdict(struct webhook *w, struct mr_http_request *req, const struct mr_http_head *head,
-                           const struct mr_verified *v)
+                           struct mr_str body, int64_t now_us, const struct mr_verified *v)
 {
-    memcpy(w->last_reason, v->reason, sizeof w->last_reason);
     say_refused(w, v->cause, v->reason, head->remote);
-    count_burst(w);
+    watch_refused(w, v->cause, v->reason);
+    quarantine(w, head, body, now_us, v->cause, v->reason);
     if (mr_shaker_bare(w->shaker)) {
         mr_http_answer(req, &(struct mr_http_answer){.status = 401});
         return;
@@ -291,9 +284,8 @@ static void refuse_handshake(struct webhook *w, struct mr_http_request *req, con
                              int status, const char *reason)
 {
     struct mr_http_answer a;
-    snprintf(w->last_reason, sizeof w->last_reason, "%s", reason);
     say_refused(w, MR_CAUSE_HANDSHAKE, reason, head->remote);
-    count_burst(w);
+    watch_refused(w, MR_CAUSE_HANDSHAKE, reason);
     if (status == 503)
         unavailable(&a, MR_STR("{\"error\":\"busy, send again\"}\n"));
     else
@@ -303,7 +295,7 @@ static void refuse_handshake(struct webhook *w, struct mr_http_request *req, con
 
 void receive_idle(struct webhook *w)
 {
-    if (w->stopping && !handover_busy(w->handover))
+    if (w->stopping && !w->asking && !handover_busy(w->handover))
         mr_source_down(w->src);
 }
 
@@ -397,10 +389,10 @@ static void on_request(void *arg, struct mr_http_request *req, const struct mr_h
     int64_t now_us = mr_wall_us();
     mr_verify(w->verifier, &signed_request, now_us, &verified);
     if (verified.cause != MR_CAUSE_NONE) {
-        refuse_verdict(w, req, head, &verified);
+        refuse_verdict(w, req, head, body, now_us, &verified);
         return;
     }
-    if (!decode(w, req, head, &body))
+    if (!decode(w, req, head, &body, now_us))
         return;
     mr_shake_verified(w->shaker, head, body, verified.secret, &h->url, &shaken);
     if (shake_hands(w, req, head, &shaken))

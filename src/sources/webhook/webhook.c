@@ -43,6 +43,30 @@ static const struct mr_option dedup_rows[] = {
      .doc = "Most ids kept; above it the oldest day is dropped early, with an alert."},
     {0},
 };
+static const struct mr_option expect_rows[] = {
+    {.name = "every",
+     .type = MR_T_DURATION,
+     .offset = AT(expect.every_ms),
+     .min = "1s",
+     .max = "90d",
+     .doc = "An event is expected this often: longer silence opens an alert, the next event closes it."},
+    {.name = "failing_after",
+     .type = MR_T_DURATION,
+     .offset = AT(expect.failing_after_ms),
+     .def = "5m",
+     .min = "1s",
+     .max = "7d",
+     .doc = "When all signed requests have been refused for this long, none accepted, an alert says so: a rotated "
+            "secret looks like this."},
+    {.name = "failing_requests",
+     .type = MR_T_INT,
+     .offset = AT(expect.failing_requests),
+     .def = "10",
+     .min = "1",
+     .max = "1000000",
+     .doc = "As many of them at least."},
+    {0},
+};
 static const struct mr_option rows[] = {
     {.name = "path",
      .type = MR_T_STRING,
@@ -93,6 +117,17 @@ static const struct mr_option rows[] = {
      .choices = payloads,
      .doc = "json: a JSON body lands as `data`, its tokens kept; exact: the received bytes land as text or base64, so "
             "that a signature can be checked again."},
+    {.name = "quarantine",
+     .type = MR_T_MAP,
+     .offset = AT(quarantine),
+     .sub = refused_rows,
+     .flags = MR_OPT_SCALAR,
+     .doc = "Are refused requests kept, for a person and for `millrace replay`? `off`, `sampled` or `full`; their bodies "
+            "are whatever a stranger has sent."},
+    {.name = "expect",
+     .type = MR_T_MAP,
+     .sub = expect_rows,
+     .doc = "What is usual for this vendor, so that an alert can tell what is not."},
     {.name = "stream",
      .type = MR_T_STRING,
      .offset = AT(stream),
@@ -232,6 +267,7 @@ static enum mr_code open_(void *self, struct mr_source *src, const void *options
     if (!make_texts(w))
         return mr_err_set(err, MR_ENOMEM, "source %s", w->name);
     make_cells(w);
+    w->kept = keeper_source(w->hub->keeper, w->name, &w->o->quarantine);
     return webhook_verifier(w->o, NULL, &w->verifier, err);
 }
 
@@ -245,6 +281,25 @@ static void close_(void *self)
     free(w->queue_key);
 }
 
+/* The newest of its landings stands for its last event: nothing of this is on the way to a 2xx. */
+static void on_landed(void *arg, const struct mr_err *err, const struct mr_position *positions, size_t count)
+{
+    struct webhook *w = arg;
+    w->asking = false;
+    if (w->stopping) {
+        receive_idle(w);
+        return;
+    }
+    int64_t landed_us = MR_NO_TIME;
+    for (size_t i = 0; i < count && err->code == MR_OK; i++)
+        if (positions[i].changed_us > landed_us && mr_str_eq(positions[i].part, mr_str_c(w->hub->queue_id)))
+            landed_us = positions[i].changed_us;
+    watch_start(w, landed_us);
+    w->up = true;
+    hub_add_route(w->hub, w);
+    mr_source_up(w->src);
+}
+
 static void open_route(struct webhook *w)
 {
     struct mr_loop *loop = w->hub->core->loop;
@@ -255,9 +310,8 @@ static void open_route(struct webhook *w)
                       "verify is none: anybody who can reach %s can write to the zone", w->o->path);
     else
         mr_alert_close(loop->alerts, MR_A_UNVERIFIED, w->name, NULL);
-    w->up = true;
-    hub_add_route(w->hub, w);
-    mr_source_up(w->src);
+    w->asking = true;
+    mr_store_positions(w->hub->core->store, mr_str_c(w->name), on_landed, w);
 }
 
 static void on_handed_over(void *arg, const struct mr_err *err)
@@ -331,12 +385,14 @@ static void status(const void *self, struct mr_buf *json)
     for (int c = 1; c < MR_CAUSES; c++)
         refused += mr_cell_value(w->refused[c]);
     mr_buf_printf(json, ",\"refused\":%.0f", refused);
+    if (w->kept)
+        refused_status(w->kept, json);
 }
 
 static void tick(void *self)
 {
     struct webhook *w = self;
-    receive_look(w);
+    watch_look(w);
     if (w->hub->lander)
         lander_look(w->hub->lander);
 }
