@@ -30,6 +30,7 @@ struct mr_loop {
 struct mr_loop_options {
     size_t memory_limit;  /* bytes, for the budget */
     struct mr_log *log;   /* borrowed */
+    bool serving;         /* senders wait for this process: they go before staging (worker.h, mr_thread_prompt) */
 };
 /* Makes loop, workers, budget, metrics, alerts. Nothing runs yet. */
 MR_MUST enum mr_code mr_loop_init(struct mr_loop *loop, const struct mr_loop_options *options, struct mr_err *err);

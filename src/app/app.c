@@ -711,7 +711,8 @@ static bool make(struct app *a, struct mr_err *err)
 {
     const struct mr_config *c = a->config->config;
     a->log = mr_log_new(STDERR_FILENO, (enum mr_log_format)c->log.format, (enum mr_level)c->log.level);
-    struct mr_loop_options options = {.memory_limit = (size_t)c->limits.memory, .log = a->log};
+    struct mr_loop_options options = {
+        .memory_limit = (size_t)c->limits.memory, .log = a->log, .serving = !a->o.once};
     if (mr_loop_init(&a->loop, &options, err) != MR_OK)
         return false;
     a->data_dir = strdup(c->data_dir);

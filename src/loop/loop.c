@@ -15,9 +15,11 @@ enum mr_code mr_loop_init(struct mr_loop *loop, const struct mr_loop_options *op
     int rc = uv_loop_init(&loop->uv);
     if (rc != 0)
         return mr_err_uv(err, rc, "make the loop");
-    code = mr_workers_new(&loop->uv, &loop->workers, err);
+    code = mr_workers_new(&loop->uv, options->serving, &loop->workers, err);
     if (code != MR_OK)
         goto close_loop;
+    if (options->serving)
+        mr_thread_prompt(); /* after the lanes were made: a thread hands this on to those that it makes */
     loop->metrics = mr_metrics_new();
     loop->budget = mr_budget_new(options->memory_limit, loop->metrics);
     loop->alerts = mr_alerts_new(loop->log, loop->metrics);

@@ -13,7 +13,9 @@
 #include <assert.h>
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -31,6 +33,7 @@ struct lane {
     struct job_list waiting;
     bool closing;
     int nice;         /* of its threads */
+    bool idle;        /* they run where nobody else wants to */
     unsigned threads; /* made so far */
     pthread_t ids[THREADS_MAX];
     struct mr_workers *workers;
@@ -38,9 +41,8 @@ struct lane {
 
 struct mr_workers {
     struct lane lanes[MR_LANES];
-    pthread_mutex_t ended_mutex;
-    struct job_list ended;
-    uv_async_t wake; /* keeps the loop alive while jobs are out, and only then */
+    _Atomic(struct mr_job *) ended; /* by `next`, the last one first: no lock that a thread which was put aside could hold */
+    struct mr_wake wake;            /* keeps the loop alive while jobs are out, and only then */
     /* loop only */
     size_t out; /* submitted, not done */
     bool closing, joined;
@@ -65,12 +67,12 @@ static void list_remove(struct job_list *l, struct mr_job *job)
 /* Any thread. The loop is woken for the first of a list only: it takes all that are there. */
 static void end_job(struct mr_workers *w, struct mr_job *job)
 {
-    pthread_mutex_lock(&w->ended_mutex);
-    bool first = !w->ended.head;
-    list_add(&w->ended, job);
-    if (first)
-        uv_async_send(&w->wake); /* under the mutex: once the loop has seen the last job it may close the handle */
-    pthread_mutex_unlock(&w->ended_mutex);
+    struct mr_job *before = atomic_load(&w->ended);
+    do
+        job->next = before;
+    while (!atomic_compare_exchange_weak(&w->ended, &before, job));
+    if (!before)
+        mr_wake_send(&w->wake); /* w stays: this thread is joined before the handle is closed */
 }
 
 /* NULL: the lane is closing. */
@@ -93,6 +95,8 @@ static void *thread_main(void *arg)
     struct lane *lane = arg;
     /* On Linux a thread has a nice value of its own. What is captured can land a little later; whoever answers a sender cannot wait. */
     setpriority(PRIO_PROCESS, (id_t)gettid(), lane->nice);
+    if (lane->idle)
+        (void)pthread_setschedparam(pthread_self(), SCHED_IDLE, &(struct sched_param){0});
     for (struct mr_job *job; (job = next_job(lane)) != NULL;) {
         job->run(job);
         end_job(lane->workers, job);
@@ -111,9 +115,9 @@ static void join_lane(struct lane *lane)
     lane->threads = 0;
 }
 
-static void on_wake_closed(uv_handle_t *handle)
+static void on_wake_closed(struct mr_wake *wake)
 {
-    struct mr_workers *w = MR_OF(handle, struct mr_workers, wake);
+    struct mr_workers *w = MR_OF(wake, struct mr_workers, wake);
     if (w->closed_cb)
         w->closed_cb(w->closed_arg); /* may free w */
 }
@@ -125,16 +129,24 @@ static void maybe_closed(struct mr_workers *w)
     w->joined = true; /* the last done() may itself have asked to close */
     for (int i = 0; i < MR_LANES; i++)
         join_lane(&w->lanes[i]);
-    uv_close((uv_handle_t *)&w->wake, on_wake_closed);
+    mr_wake_close(&w->wake, on_wake_closed);
 }
 
-static void on_wake(uv_async_t *handle)
+static struct mr_job *take_ended(struct mr_workers *w) /* the first one first */
 {
-    struct mr_workers *w = MR_OF(handle, struct mr_workers, wake);
-    pthread_mutex_lock(&w->ended_mutex);
-    struct mr_job *job = w->ended.head;
-    w->ended = (struct job_list){0};
-    pthread_mutex_unlock(&w->ended_mutex);
+    struct mr_job *ordered = NULL;
+    for (struct mr_job *job = atomic_exchange(&w->ended, NULL), *before; job; job = before) {
+        before = job->next;
+        job->next = ordered;
+        ordered = job;
+    }
+    return ordered;
+}
+
+static void on_wake(struct mr_wake *wake)
+{
+    struct mr_workers *w = MR_OF(wake, struct mr_workers, wake);
+    struct mr_job *job = take_ended(w);
     if (!job)
         return;
     for (struct mr_job *next; job; job = next) {
@@ -142,7 +154,7 @@ static void on_wake(uv_async_t *handle)
         bool canceled = job->state == CANCELED;
         job->state = IDLE;
         if (--w->out == 0)
-            uv_unref((uv_handle_t *)&w->wake);
+            uv_unref((uv_handle_t *)&w->wake.poll);
         job->done(job, canceled);
     }
     maybe_closed(w);
@@ -178,7 +190,7 @@ static unsigned compress_threads(void)
     return cores <= 2 ? 1 : cores - 1 < THREADS_MAX ? cores - 1 : THREADS_MAX;
 }
 
-static int start_lanes(struct mr_workers *w)
+static int start_lanes(struct mr_workers *w, bool serving)
 {
     static const char *const names[MR_LANES] = {"mr-sync", "mr-state", "mr-compress", "mr-misc"};
     const unsigned threads[MR_LANES] = {2, 1, compress_threads(), 1};
@@ -187,6 +199,7 @@ static int start_lanes(struct mr_workers *w)
         struct lane *lane = &w->lanes[i];
         lane->workers = w;
         lane->nice = nice[i];
+        lane->idle = serving && i == MR_LANE_COMPRESS;
         int rc = start_lane(lane, names[i], threads[i]);
         if (rc != 0)
             return rc;
@@ -194,34 +207,35 @@ static int start_lanes(struct mr_workers *w)
     return 0;
 }
 
-enum mr_code mr_workers_new(uv_loop_t *uv, struct mr_workers **out, struct mr_err *err)
+enum mr_code mr_workers_new(uv_loop_t *uv, bool serving, struct mr_workers **out, struct mr_err *err)
 {
     struct mr_workers *w = calloc(1, sizeof *w);
     if (!w)
         return mr_err_sys(err, ENOMEM, "worker lanes");
-    bool made = pthread_mutex_init(&w->ended_mutex, NULL) == 0;
+    bool made = true;
     for (int i = 0; i < MR_LANES; i++)
         made = made && pthread_mutex_init(&w->lanes[i].mutex, NULL) == 0 &&
                pthread_cond_init(&w->lanes[i].more, NULL) == 0;
     if (!made)
         abort(); /* they only need the memory that they lie in */
-    int rc = start_lanes(w);
-    if (rc == 0) /* last: it cannot be taken back without a turn of the loop; the threads touch it only to end a job */
-        rc = -uv_async_init(uv, &w->wake, on_wake);
-    if (rc != 0) {
+    int rc = start_lanes(w, serving);
+    enum mr_code code = rc == 0 ? MR_OK : mr_err_sys(err, rc, "worker threads");
+    if (code == MR_OK) /* last: it cannot be taken back without a turn of the loop; the threads touch it only to end a job */
+        code = mr_wake_init(uv, &w->wake, on_wake, err);
+    if (code != MR_OK) {
         for (int i = 0; i < MR_LANES; i++)
             join_lane(&w->lanes[i]);
         mr_workers_free(w);
-        return mr_err_sys(err, rc, "worker threads");
+        return code;
     }
-    uv_unref((uv_handle_t *)&w->wake);
+    uv_unref((uv_handle_t *)&w->wake.poll);
     *out = w;
     return MR_OK;
 }
 
 bool mr_workers_own(const struct mr_workers *w, const uv_handle_t *handle)
 {
-    return handle == (const uv_handle_t *)&w->wake;
+    return handle == (const uv_handle_t *)&w->wake.poll;
 }
 
 void mr_worker_submit(struct mr_workers *w, enum mr_lane lane, struct mr_job *job)
@@ -230,7 +244,7 @@ void mr_worker_submit(struct mr_workers *w, enum mr_lane lane, struct mr_job *jo
     struct lane *l = &w->lanes[lane];
     job->lane = lane;
     if (w->out++ == 0)
-        uv_ref((uv_handle_t *)&w->wake);
+        uv_ref((uv_handle_t *)&w->wake.poll);
     if (w->closing) { /* a done() that goes on to its next step while we close: it hears so */
         job->state = CANCELED;
         end_job(w, job);
@@ -289,6 +303,5 @@ void mr_workers_free(struct mr_workers *w)
         pthread_cond_destroy(&w->lanes[i].more);
         pthread_mutex_destroy(&w->lanes[i].mutex);
     }
-    pthread_mutex_destroy(&w->ended_mutex);
     free(w);
 }

@@ -98,7 +98,7 @@ struct mr_queue {
     uint64_t retry_at_us, backoff_us;
 
     /* loop only */
-    uv_async_t async;
+    struct mr_wake wake_up; /* the writer and readers wake us */
     uv_prepare_t prepare;
     uv_check_t check;
     uv_timer_t tick;
@@ -159,7 +159,7 @@ void mr_group_free(struct mr_group *g);
 void mr_queue_add_segment(struct mr_queue *q, struct mr_segment *s);
 void mr_segment_ref(struct mr_segment *s);
 void mr_segment_unref(struct mr_segment *s); /* under lock */
-void mr_queue_signal(struct mr_queue *q);    /* wakes the loop; any thread, lock held or not */
+void mr_queue_signal(struct mr_queue *q);    /* wakes the loop; any thread, without the lock */
 uint64_t mr_queue_now_us(void);
 
 /* tend.c: what the loop does for the queue besides answering. */

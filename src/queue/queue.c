@@ -146,9 +146,9 @@ static void on_handle_closed(struct mr_queue *q)
         cb(arg);
 }
 
-static void on_async_closed(uv_handle_t *h)
+static void on_wake_up_closed(struct mr_wake *w)
 {
-    on_handle_closed(MR_OF((uv_async_t *)h, struct mr_queue, async));
+    on_handle_closed(MR_OF(w, struct mr_queue, wake_up));
 }
 static void on_prepare_closed(uv_handle_t *h)
 {
@@ -172,7 +172,7 @@ static void maybe_close(struct mr_queue *q)
         return;
     uv_thread_join(&q->thread); /* it has said that it ended: nothing to wait for */
     q->handles_closing = true;
-    uv_close((uv_handle_t *)&q->async, on_async_closed);
+    mr_wake_close(&q->wake_up, on_wake_up_closed);
     uv_close((uv_handle_t *)&q->prepare, on_prepare_closed);
     uv_close((uv_handle_t *)&q->check, on_check_closed);
     uv_close((uv_handle_t *)&q->tick, on_tick_closed);
@@ -183,9 +183,9 @@ void mr_queue_job_ended(struct mr_queue *q)
     maybe_close(q);
 }
 
-static void on_async(uv_async_t *h)
+static void on_wake_up(struct mr_wake *w)
 {
-    struct mr_queue *q = MR_OF(h, struct mr_queue, async);
+    struct mr_queue *q = MR_OF(w, struct mr_queue, wake_up);
     answer(q);
     uint64_t horizon = atomic_load(&q->horizon);
     if (horizon != q->told_horizon) {
@@ -253,9 +253,8 @@ static void adopt(struct mr_queue *q, struct mr_recovered *r, uint64_t next_at_l
 
 static enum mr_code start(struct mr_queue *q, struct mr_err *err)
 {
-    int rc = uv_async_init(&q->loop->uv, &q->async, on_async);
-    if (rc != 0)
-        return mr_err_sys(err, -rc, "queue: wake-up");
+    if (mr_wake_init(&q->loop->uv, &q->wake_up, on_wake_up, err) != MR_OK)
+        return mr_err_wrap(err, "queue");
     uv_prepare_init(&q->loop->uv, &q->prepare);
     uv_check_init(&q->loop->uv, &q->check);
     uv_timer_init(&q->loop->uv, &q->tick);

@@ -136,8 +136,8 @@ void mr_queue_note_damage(struct mr_queue *q, uint64_t number, uint64_t from, ui
     uv_mutex_lock(&q->lock);
     q->corrupt_bytes += fresh;
     snprintf(q->corrupt_where, sizeof q->corrupt_where, "%016" PRIx64 "-%" PRIu64 ".bin", number, from);
-    mr_queue_signal(q);
     uv_mutex_unlock(&q->lock);
+    mr_queue_signal(q);
 }
 
 static enum mr_code keep_damage(struct mr_queue_reader *r, struct mr_err *err)
@@ -182,8 +182,8 @@ static void settle_sources(struct mr_queue_reader *r)
                 t->rows[i].seq = mr_sources_get(&there, name);
         }
         r->q->free_wanted = true;
-        mr_queue_signal(r->q);
         uv_mutex_unlock(&r->q->lock);
+        mr_queue_signal(r->q);
     }
     mr_sources_free(&there);
 }

@@ -42,7 +42,7 @@ void mr_group_free(struct mr_group *g)
 
 void mr_queue_signal(struct mr_queue *q)
 {
-    uv_async_send(&q->async);
+    mr_wake_send(&q->wake_up);
 }
 
 /* -- handing back ----------------------------------------------------------------------------------------------- */
@@ -81,12 +81,14 @@ static void hand_back(struct mr_queue *q, struct mr_group *g, uint64_t last_seq,
     finished_add(q, head, last, code);
 }
 
-static void wake_loop(struct mr_queue *q)
+/* Unlocks, and then wakes the loop: it runs at once, and must not find the lock taken. */
+static void unlock_and_wake(struct mr_queue *q)
 {
-    if (!q->signaled) {
-        q->signaled = true;
+    bool first = !q->signaled;
+    q->signaled = true;
+    uv_mutex_unlock(&q->lock);
+    if (first)
         mr_queue_signal(q);
-    }
 }
 
 /* -- segments --------------------------------------------------------------------------------------------------- */
@@ -170,8 +172,7 @@ static void segment_use(struct mr_queue *q, const struct mr_seg_head *h, int fd,
     q->roll_wanted = false;
     q->free_wanted = true;
     q->current = q->before = s;
-    wake_loop(q);
-    uv_mutex_unlock(&q->lock);
+    unlock_and_wake(q);
     q->backoff_us = 0;
 }
 
@@ -191,8 +192,7 @@ static enum mr_code segment_failed(struct mr_queue *q, enum mr_code rc, const ch
     q->broken = q->failed_with = rc;
     q->failures++;
     q->good_since_failure = 0;
-    wake_loop(q);
-    uv_mutex_unlock(&q->lock);
+    unlock_and_wake(q);
     return rc;
 }
 
@@ -350,9 +350,9 @@ static enum mr_code run_finish(struct mr_queue *q, struct mr_group *g, const str
         mr_cell_add(q->groups, 1);
         mr_cell_add(q->records, run->count);
     }
+    q->writing_bytes -= run->n; /* before its senders hear: what they send next has this room */
     hand_back(q, g, last_seq, rc);
-    wake_loop(q);
-    uv_mutex_unlock(&q->lock);
+    unlock_and_wake(q);
     return rc;
 }
 
@@ -406,9 +406,9 @@ static void group_write(struct mr_queue *q, struct mr_group *g)
         enum mr_code rc = make_room(q, mr_record_size(h.source, h.payload), seq);
         if (rc != MR_OK) {
             uv_mutex_lock(&q->lock);
+            q->writing_bytes -= left;
             hand_back(q, g, UINT64_MAX, rc);
-            wake_loop(q);
-            uv_mutex_unlock(&q->lock);
+            unlock_and_wake(q);
             return;
         }
         uint64_t end = q->current->at.end;
@@ -457,7 +457,7 @@ static void take(struct mr_queue *q)
     uv_mutex_unlock(&q->lock);
     group_write(q, &q->writing);
     uv_mutex_lock(&q->lock);
-    q->writing_bytes = 0;
+    assert(q->writing_bytes == 0);
     q->writing.n = 0;
     q->writing.count = 0;
     assert(!q->writing.head);
@@ -506,6 +506,5 @@ void mr_writer_main(void *queue)
         mr_segment_unref(q->before);
     q->before = q->current = NULL;
     q->writer_ended = true;
-    wake_loop(q);
-    uv_mutex_unlock(&q->lock);
+    unlock_and_wake(q);
 }

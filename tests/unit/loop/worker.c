@@ -7,6 +7,7 @@
 #include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sched.h>
 #include <sys/resource.h>
 
 struct task {
@@ -14,7 +15,7 @@ struct task {
     struct mr_workers *workers;
     /* written by run() */
     pthread_t thread;
-    int nice;
+    int nice, policy;
     char name[16];
     bool signals_blocked;
     int ran, run_order;
@@ -34,6 +35,7 @@ static void run(struct mr_job *job)
     sigset_t set;
     t->thread = pthread_self();
     t->nice = getpriority(PRIO_PROCESS, (id_t)gettid());
+    t->policy = sched_getscheduler(0);
     pthread_getname_np(pthread_self(), t->name, sizeof t->name);
     pthread_sigmask(SIG_BLOCK, NULL, &set);
     t->signals_blocked = sigismember(&set, SIGTERM) && sigismember(&set, SIGHUP) && !sigismember(&set, SIGSEGV);
@@ -110,6 +112,31 @@ static void lanes_are_niced_and_the_loop_is_not(void **state)
     for (int lane = 0; lane < MR_LANES; lane++)
         assert_int_equal(tasks[lane].nice, usual > nice[lane] ? usual : nice[lane]);
     assert_int_equal(getpriority(PRIO_PROCESS, 0), usual);
+}
+
+static void staging_yields_to_whoever_wakes_while_senders_are_served(void **state)
+{
+    (void)state;
+    for (int serving = 0; serving < 2; serving++) {
+        uv_loop_t uv;
+        struct mr_workers *w;
+        struct mr_err err;
+        struct task tasks[MR_LANES];
+        assert_int_equal(uv_loop_init(&uv), 0);
+        assert_int_equal(mr_workers_new(&uv, serving, &w, &err), MR_OK);
+        for (int lane = 0; lane < MR_LANES; lane++) {
+            tasks[lane] = task_of(w);
+            submit(&tasks[lane], (enum mr_lane)lane);
+        }
+        uv_run(&uv, UV_RUN_DEFAULT);
+        for (int lane = 0; lane < MR_LANES; lane++)
+            assert_int_equal(tasks[lane].policy, serving && lane == MR_LANE_COMPRESS ? SCHED_IDLE : SCHED_OTHER);
+        mr_workers_close(w, NULL, NULL);
+        uv_run(&uv, UV_RUN_DEFAULT);
+        mr_workers_free(w);
+        assert_int_equal(uv_loop_close(&uv), 0);
+    }
+    assert_int_equal(sched_getscheduler(0), SCHED_OTHER);
 }
 
 enum { MANY = 200 };
@@ -243,7 +270,7 @@ static void closing_cancels_who_waits_and_waits_for_who_runs(void **state)
     sem_init(&started, 0, 0);
     sem_init(&gate, 0, 0);
     assert_int_equal(uv_loop_init(&uv), 0);
-    assert_int_equal(mr_workers_new(&uv, &w, &err), MR_OK);
+    assert_int_equal(mr_workers_new(&uv, false, &w, &err), MR_OK);
     struct task running = task_of(w), waiting = running, late = running;
     running.started = &started;
     running.gate = &gate;
@@ -281,7 +308,7 @@ static void the_last_done_may_close_the_lanes(void **state)
     struct mr_workers *w;
     struct mr_err err;
     assert_int_equal(uv_loop_init(&uv), 0);
-    assert_int_equal(mr_workers_new(&uv, &w, &err), MR_OK);
+    assert_int_equal(mr_workers_new(&uv, false, &w, &err), MR_OK);
     struct task t = task_of(w);
     t.close_when_done = true;
     submit(&t, MR_LANE_MISC);
@@ -303,7 +330,7 @@ static void without_threads_to_be_had_nothing_is_left_half_open(void **state)
     assert_int_equal(pthread_getattr_default_np(&huge), 0);
     assert_int_equal(pthread_attr_setstacksize(&huge, (size_t)1 << 48), 0); /* more than there are addresses */
     assert_int_equal(pthread_setattr_default_np(&huge), 0);
-    enum mr_code code = mr_workers_new(&uv, &w, &err);
+    enum mr_code code = mr_workers_new(&uv, false, &w, &err);
     assert_int_equal(pthread_setattr_default_np(&usual), 0);
     assert_int_not_equal(code, MR_OK);
     assert_null(w);
@@ -319,6 +346,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         LOOP_TEST(a_job_runs_on_a_thread_of_its_lane_and_ends_on_the_loop),
         LOOP_TEST(lanes_are_niced_and_the_loop_is_not),
+        cmocka_unit_test(staging_yields_to_whoever_wakes_while_senders_are_served),
         LOOP_TEST(a_lane_of_one_thread_is_first_in_first_out),
         LOOP_TEST(a_waiting_job_can_be_canceled_and_is_done_on_a_later_turn),
         LOOP_TEST(a_stuck_lane_holds_up_no_other),
