@@ -6,6 +6,8 @@
  * and the newest table of ids, however many it holds. */
 #include "state/sqlite/sqlite.h"
 
+#include "state/sqlite/filter.h"
+
 #include <stdio.h>
 
 enum { SLICE_ROWS = 500 };
@@ -68,6 +70,8 @@ static int64_t drop_day(struct mr_db *db, struct mr_call *call, enum phase phase
     mr_db_forget_days(db);
     if (mr_db_exec(db, text) != MR_OK || mr_sql_run(db, "DELETE FROM seen_days WHERE day = ?", "d", day) != MR_OK)
         return 0;
+    if (db->filter)
+        mr_filter_drop(db->filter, day);
     if (phase == SEEN_MANY)
         call->kept.seen_shortened_to = day + 1;
     return ids ? ids : 1;

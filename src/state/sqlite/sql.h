@@ -30,6 +30,11 @@ struct mr_db {
     size_t days_count;
     uint64_t asked;
     int wal_pages; /* in the log after the last commit */
+    struct mr_filter *filter; /* of seen ids; NULL: none. Outlives a reopening */
+    bool filter_listed;       /* it knows which days there are */
+    bool filter_reading;      /* and one of them is not read yet: the store goes on with it when nobody waits */
+    int32_t filter_day;       /* that one, read up to filter_id */
+    unsigned char filter_id[16];
 };
 
 /* Opens and sets what holds for every connection. `path` is copied. The file must be there. */

@@ -17,7 +17,9 @@
  *
  * On close: what waits runs first; the connection is closed on its lane, then the timer; then the owner is told. */
 #include "state/sqlite/sqlite.h"
+#include "state/sqlite/filter.h"
 
+#include "millrace/budget.h"
 #include "millrace/fault.h"
 #include "millrace/loop.h"
 #include "millrace/worker.h"
@@ -357,6 +359,8 @@ static void job_run(struct mr_job *job)
         if (s->doubt.first && !doubt_settled(s))
             return;
     }
+    if (s->db.filter_reading && !s->ending)
+        mr_seen_read_on(&s->db);
     if (s->close_now)
         mr_db_close(&s->db);
 }
@@ -370,6 +374,7 @@ static void on_retry_closed(uv_handle_t *h)
     struct mr_sqlite *s = MR_OF((uv_timer_t *)(void *)h, struct mr_sqlite, retry);
     void (*cb)(void *arg) = s->close_cb;
     void *arg = s->close_arg;
+    mr_filter_free(s->db.filter);
     free(s);
     cb(arg);
 }
@@ -482,7 +487,7 @@ static void go_on(struct mr_sqlite *s)
     /* calls behind a doubtful commit are still in todo, and older than what waits */
     calls_join(&s->todo, &s->waiting);
     s->close_now = s->closing && !s->todo.first && !s->doubt.first && !s->backups;
-    bool tidy = !s->gave_up && s->db.wal_pages >= CHECKPOINT_PAGES;
+    bool tidy = !s->gave_up && (s->db.wal_pages >= CHECKPOINT_PAGES || (s->db.filter_reading && !s->ending));
     if (!s->todo.first && !s->doubt.first && !tidy && !s->close_now)
         return;
     s->job_out = true;
@@ -542,6 +547,7 @@ static void open_done(struct mr_job *job, bool canceled)
     if (o->err.code == MR_OK) {
         int rc = uv_timer_init(&o->loop->uv, &s->retry);
         assert(rc == 0);
+        s->db.filter = mr_filter_new(mr_budget_limit(o->loop->budget) / 4);
     } else {
         free(s);
         s = NULL;

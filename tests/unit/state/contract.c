@@ -428,6 +428,29 @@ static void seen_ids_are_found_in_the_days_asked_for_and_outlive_a_reopen(void *
     look(f, asked, 0, 0);
 }
 
+/* More than are read in one piece: looked for before the reading, within it and behind it. */
+static void ids_of_the_process_before_are_found_while_the_store_is_still_reading_them(void **state)
+{
+    enum { MANY = 50000 };
+    struct fix *f = *state;
+    struct mr_seen *ids = calloc(MANY, sizeof *ids);
+    assert_non_null(ids);
+    for (unsigned i = 0; i < MANY; i++)
+        ids[i] = seen_id(i, 1, i < MANY / 2 ? TEST_DAY : TEST_DAY + 1);
+    decide_ids(f, "p", ids, MANY, MR_OK);
+    fix_close(f);
+    assert_int_equal(fix_open(f, true), MR_OK);
+    for (unsigned turn = 0; turn < 400; turn++) {
+        struct mr_seen asked[3] = {ids[turn * 7919 % MANY], seen_id(MANY + turn, 1, TEST_DAY + 1), ids[MANY - 1 - turn]};
+        const unsigned char *got = look(f, asked, TEST_DAY - 3, 3);
+        assert_int_equal(got[0], MR_SEEN_SAME);
+        assert_int_equal(got[1], MR_SEEN_NO);
+        assert_int_equal(got[2], MR_SEEN_SAME);
+    }
+    decide_ids(f, "q", &ids[17], 1, MR_ESEEN);
+    free(ids);
+}
+
 static void an_id_that_another_landing_inserted_drops_this_one_whole(void **state)
 {
     struct fix *f = *state;
@@ -804,6 +827,7 @@ int contract_run(const char *url)
         T(a_whole_landings_decision_closes_its_stage),
         T(a_days_counts_are_those_of_its_published_files),
         T(seen_ids_are_found_in_the_days_asked_for_and_outlive_a_reopen),
+        T(ids_of_the_process_before_are_found_while_the_store_is_still_reading_them),
         T(an_id_that_another_landing_inserted_drops_this_one_whole),
         T(a_large_decision_that_loses_leaves_nothing_and_its_neighbours_win),
         T(the_first_id_of_a_day_survives_a_landing_that_lost),

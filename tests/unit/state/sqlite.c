@@ -364,6 +364,42 @@ static void a_command_beside_the_server_fences_it(void **state)
     assert_int_equal(fix_decide(f, &s.d), MR_OK);
 }
 
+static void on_seen(void *arg, const struct mr_err *err, const unsigned char *answers, size_t count)
+{
+    struct fix *f = arg;
+    f->answers++;
+    f->code = err->code;
+    assert_int_equal(count, 1);
+    f->seen[0] = answers[0];
+}
+
+static int look_for(struct fix *f, const struct mr_seen *id)
+{
+    mr_store_seen(f->store, id, &id->day, 1, on_seen, f);
+    fix_run_until(f, f->answers + 1);
+    assert_int_equal(f->code, MR_OK);
+    return f->seen[0];
+}
+
+static void an_id_that_came_into_the_table_behind_our_back_is_found_once_a_decision_met_it(void **state)
+{
+    struct fix *f = *state;
+    struct mr_seen ours = {.id = "ours.ours.ours.", .day = TEST_DAY}, theirs = {.id = "theirs.theirs..", .day = TEST_DAY};
+    struct small s;
+    assert_int_equal(look_for(f, &ours), MR_SEEN_NO); /* from here on the day's ids are known to the filter */
+    small_init(&s, f, "p", 0, 1);
+    s.d.seen = &ours;
+    s.d.seen_count = 1;
+    assert_int_equal(fix_decide(f, &s.d), MR_OK);
+    user_exec(path_of(f), "INSERT INTO seen_20260216 VALUES(CAST('theirs.theirs..' || x'00' AS BLOB), zeroblob(8))");
+    small_init(&s, f, "p", 1, 2);
+    s.d.seen = &theirs;
+    s.d.seen_count = 1;
+    assert_int_equal(fix_decide(f, &s.d), MR_ESEEN);
+    assert_int_equal(look_for(f, &theirs), MR_SEEN_SAME); /* else it would be staged and lost for ever */
+    assert_int_equal(look_for(f, &ours), MR_SEEN_SAME);
+}
+
 struct holder { /* a person's sqlite3 with a transaction open, ended by a timer */
     uv_timer_t timer;
     sqlite3 *h;
@@ -492,6 +528,7 @@ int sqlite_run(void)
         BARE(without_compare_and_swap_a_stale_decision_gets_in),
         cmocka_unit_test_setup_teardown(a_full_disk_refuses_and_heals_by_itself, fix_setup, teardown_mounted),
         OPEN(a_command_beside_the_server_fences_it),
+        OPEN(an_id_that_came_into_the_table_behind_our_back_is_found_once_a_decision_met_it),
         OPEN(a_decision_waits_for_a_person_to_commit),
         OPEN(a_backup_is_whole_the_owners_only_and_never_overwrites),
         OPEN(closing_waits_for_calls_and_backups),
