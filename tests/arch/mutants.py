@@ -25,7 +25,7 @@ ARROWS = [
     ("src/sources/webhook/hub.c", "#include <sqlite3.h>", "its home is"),
     ("src/config/load.c", "#include <llhttp.h>", "its home is net"),
     ("src/app/app.c", "#include <uv.h>", "its home is"),
-    ("src/net/http_conn.c", "#include <curl/curl.h>", "knows no home"),
+    ("src/net/http_conn.c", "#include <libxml/parser.h>", "knows no home"),
     ("src/landing/roll.c", "static int mutant(void) { return uv_version(); }", "stay pure"),
     ("src/queue/scan.c", "static void mutant(void) { (void)mr_wall_us(); }", "stay pure"),
     ("src/app/app.c", '#include "no/such.h"', "no such file"),
