@@ -13,7 +13,8 @@
  * - once: (--once) land everything there is, then mr_source_finished() with MR_OK, or the reason why not.
  * - A door asks for its positions and hands its moves to landing; it never writes a position.
  * - A hub is what all sources of one door share in a process: the webhook door's listener and queue. It exists while any source of the door is
- *   configured or hub_wanted() says that something of old must still land. */
+ *   configured or hub_wanted() says that something of old must still land. A source of a door that serves comes up, or fails, without
+ *   waiting for the outside: the listener opens once all have. */
 #ifndef MILLRACE_DOOR_H
 #define MILLRACE_DOOR_H
 

@@ -407,7 +407,15 @@ static void up_begin(struct app *a)
     for (struct mr_source *s = a->sources; s; s = s->next)
         if (!(a->o.once && s->paused) && !a->o.replay_landing)
             source_start(s);
-    step_finish(a);
+}
+
+/* A door that serves opens only when each of its sources has come up, or has failed to: it answers for all of them. */
+static bool served_up(struct app *a)
+{
+    for (const struct mr_source *s = a->sources; s; s = s->next)
+        if (s->door->hub_serve && s->state == SOURCE_STARTING)
+            return false;
+    return true;
 }
 
 static void listen_begin(struct app *a)
@@ -449,7 +457,7 @@ static void running_begin(struct app *a)
 static const struct app_step start_steps[12] = {
     {"lock", lock_begin, NULL},         {"store", store_begin, NULL},       {"zone", zone_begin, NULL},
     {"instance", instance_begin, NULL}, {"landings", landings_begin, NULL}, {"alerts", alerts_begin, NULL},
-    {"hubs", hubs_begin, hubs_idle},    {"sources", sources_begin, NULL},   {"up", up_begin, NULL},
+    {"hubs", hubs_begin, hubs_idle},    {"sources", sources_begin, NULL},   {"up", up_begin, served_up},
     {"listen", listen_begin, NULL},     {"running", running_begin, NULL},   {0},
 };
 

@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """A server's life: one at a time on a data_dir, drained, reloaded, and never on a store that is not the zone's."""
+import collections
 import copy
+import itertools
 import json
 import os
 import re
 import shutil
 import signal
 import sys
+import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import case  # noqa: E402
@@ -133,6 +136,59 @@ def test_sighup_brings_a_new_source_and_takes_an_old_one():
         until("the old route is gone", lambda: deliver(server, "late").status == 404, 10)
         sources = {r.source for r in landed(server)}
     case.equal(sources, {"github", "fresh"})
+
+
+def test_the_listener_opens_once_its_sources_have_come_up():
+    """A vendor that calls in between would be told that there is no such route."""
+    with running({f"s{n}": webhook(path=f"/hooks/{n}") for n in range(20)}) as server:
+        lines = [json.loads(line) for line in server.log().splitlines()]
+        order = ["up" if line.get("to") == "up" else line["event"] for line in lines]
+        case.equal(order[:order.index("listening")].count("up"), 20, "sources up before the listener opened")
+
+
+def test_a_source_that_cannot_start_is_unavailable_and_comes_up_by_itself():
+    asana = webhook("hmac", path="/hooks/asana", verify={"header": "X-Hook-Signature"}, handshake="asana")
+    with Home("mr-cannot") as home:
+        server = Server(home, config(home, {"asana": asana, **SOURCE}))
+        kept = os.path.join(server.data_dir, "handshakes", "asana")
+        os.makedirs(os.path.dirname(kept))
+        with open(kept, "w") as f:
+            f.write("not one secret a line\0")
+        try:
+            server.start()
+            res = deliver(server, "early", "/hooks/asana")
+            case.equal((res.status, bool(res.header("Retry-After"))), (503, True), res)
+            accepted(server, "of another source")
+            os.unlink(kept)
+            until("it is up", lambda: deliver(server, "e", "/hooks/asana").status == 401, 30)
+            server.stop(want=0)
+        finally:
+            server.kill9()
+
+
+def test_a_changed_source_is_never_an_unknown_route():
+    with running(SOURCE) as server:
+        stop, seen = threading.Event(), collections.Counter()
+
+        def send():
+            for n in itertools.count():
+                if stop.is_set():
+                    return
+                seen[deliver(server, f"e{n}").status] += 1
+
+        sender = threading.Thread(target=send)
+        sender.start()
+        try:
+            for n in range(20):
+                server.cfg["sources"]["github"]["webhook"]["body_limit"] = f"{n + 2}KiB"
+                server.write_config()
+                server.signal(signal.SIGHUP)
+                until("it is reloaded", lambda: server.log().count('"event":"reloaded"') == n + 1, 20)
+        finally:
+            stop.set()
+            sender.join()
+        case.equal(set(seen) - {503}, {204}, seen)
+        case.equal(len(landed(server)), seen[204])
 
 
 def test_a_secret_in_a_file_is_rotated_by_sighup():

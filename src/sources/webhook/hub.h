@@ -71,7 +71,7 @@ struct watch { /* watch.c; times in ms are of the loop's clock */
 struct webhook { /* one source: a route */
     struct mr_source *src;
     struct hub *hub;
-    struct webhook *next;            /* of hub->routes, while it is up */
+    struct webhook *next;            /* of hub->routes, from open to close */
     const struct webhook_options *o; /* the config's, which outlives us */
     const char *name, *stream;
     char *queue_key; /* "<source>/<stream>" */

@@ -42,12 +42,17 @@ static void unavailable(struct mr_http_answer *a, struct mr_str body)
     a->extra = mr_str_c(retry[(uint64_t)mr_mono_us() % MR_COUNT(retry)]);
 }
 
+/* Rather one that is up: after a reload the source that goes and the one that comes may both have the path. */
 static struct webhook *route_of(struct hub *h, struct mr_str path)
 {
+    struct webhook *found = NULL;
     for (struct webhook *w = h->routes; w; w = w->next)
-        if (mr_str_eq(mr_str_c(w->o->path), path))
-            return w;
-    return NULL;
+        if (mr_str_eq(mr_str_c(w->o->path), path)) {
+            if (w->up)
+                return w;
+            found = w;
+        }
+    return found;
 }
 
 static void say_refused(struct webhook *w, enum mr_cause cause, const char *reason, struct mr_str remote)
@@ -74,6 +79,12 @@ static void refuse_method(struct webhook *w, struct mr_http_answer *answer, stru
     answer->extra = mr_str_c(w->allow);
 }
 
+static void not_up(struct webhook *w, struct mr_http_answer *answer)
+{
+    mr_cell_add(w->unavailable, 1);
+    unavailable(answer, MR_STR("{\"error\":\"source is not up\"}\n"));
+}
+
 static int on_head(void *arg, struct mr_http_request *req, const struct mr_http_head *head, size_t *body_limit,
                    struct mr_http_answer *answer)
 {
@@ -83,6 +94,10 @@ static int on_head(void *arg, struct mr_http_request *req, const struct mr_http_
     if (!w) {
         mr_cell_add(mr_metric(h->core->loop->metrics, MR_M_HTTP_REFUSED, "webhook", "route"), 1);
         fill(answer, 404, MR_STR("{\"error\":\"no such route\"}\n"));
+        return -1;
+    }
+    if (!w->up) { /* a vendor that got 404 might give the endpoint up */
+        not_up(w, answer);
         return -1;
     }
     bool handshake = mr_shaker_takes(w->shaker, head);
@@ -374,6 +389,12 @@ static void on_request(void *arg, struct mr_http_request *req, const struct mr_h
     struct webhook *w = route_of(h, head->path); /* a reload may have changed it since the head */
     if (!w) {
         refuse_now(req, 404, MR_STR("{\"error\":\"no such route\"}\n"));
+        return;
+    }
+    if (!w->up) {
+        struct mr_http_answer a;
+        not_up(w, &a);
+        mr_http_answer(req, &a);
         return;
     }
     struct mr_shaken shaken;

@@ -256,6 +256,7 @@ static enum mr_code open_(void *self, struct mr_source *src, const void *options
     w->hub = mr_source_hub(src);
     w->name = mr_source_name(src);
     w->stream = w->o->stream && *w->o->stream ? w->o->stream : w->name;
+    hub_add_route(w->hub, w);
     if (mr_shaker_new(&w->o->handshake, w->o->verify.scheme, &w->o->verify.secrets, &w->shaker, err) != MR_OK)
         return err->code;
     if (mr_shaker_keeps(w->shaker)) {
@@ -274,6 +275,7 @@ static enum mr_code open_(void *self, struct mr_source *src, const void *options
 static void close_(void *self)
 {
     struct webhook *w = self;
+    hub_remove_route(w->hub, w);
     mr_verifier_free(w->verifier);
     mr_shaker_free(w->shaker);
     handover_free(w->handover);
@@ -296,7 +298,6 @@ static void on_landed(void *arg, const struct mr_err *err, const struct mr_posit
             landed_us = positions[i].changed_us;
     watch_start(w, landed_us);
     w->up = true;
-    hub_add_route(w->hub, w);
     mr_source_up(w->src);
 }
 
@@ -367,8 +368,6 @@ static void once(void *self)
 static void stop(void *self)
 {
     struct webhook *w = self;
-    if (w->up)
-        hub_remove_route(w->hub, w);
     w->up = false;
     w->stopping = true;
     receive_idle(w);
