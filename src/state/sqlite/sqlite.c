@@ -25,6 +25,7 @@
 #include "millrace/worker.h"
 
 #include <assert.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 enum {
@@ -86,7 +87,8 @@ struct mr_sqlite {
     /* the loop's */
     struct calls waiting;
     struct mr_job job;
-    bool job_out, timer_waits, ending, closing, db_closed, failing;
+    bool job_out, timer_waits, closing, db_closed, failing;
+    atomic_bool ending; /* set while a job may be out, which looks whether more reading is worth while */
     bool gave_up;         /* written while no job is out: nothing is run any more */
     unsigned doubt_tries; /* since the end was asked for */
     size_t backups;
