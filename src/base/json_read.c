@@ -303,11 +303,22 @@ static struct mr_json_slice item(struct mr_json_slice array, struct mr_str token
     return (struct mr_json_slice){0};
 }
 
+/* The text's one value. A container ends where the text does, so nobody has to look for its end. */
+static struct mr_json_slice outermost(struct mr_str json)
+{
+    bytes p = (bytes)json.p, end = p + json.n;
+    while (end > p && is_space(end[-1]))
+        end--;
+    p = past_space(p, end);
+    bool container = p < end && (*p == '{' || *p == '[');
+    return container ? (struct mr_json_slice){type_of(*p), {(const char *)p, (size_t)(end - p)}} : value_at(p, end);
+}
+
 struct mr_json_slice mr_json_at(struct mr_str json, struct mr_str pointer)
 {
     if (json.n == 0)
         return (struct mr_json_slice){0};
-    struct mr_json_slice at = value_at((bytes)json.p, (bytes)json.p + json.n);
+    struct mr_json_slice at = outermost(json);
     const char *p = pointer.p, *end = p ? p + pointer.n : p;
     while (p != end) {
         if (*p++ != '/')

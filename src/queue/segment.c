@@ -18,7 +18,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { FILL_PIECE = 4 << 20, QUARANTINE_PIECE = 1 << 20, NAME_DIGITS = 16 };
+enum { FILL_PIECE = 4 << 20, FILL_WRITE = 64 << 10, QUARANTINE_PIECE = 1 << 20, NAME_DIGITS = 16 };
 
 static void path_of(char out[PATH_MAX], const char *dir, const char *before, uint64_t number, const char *after)
 {
@@ -199,16 +199,15 @@ static enum mr_code fill_open(struct mr_seg_fill *f, struct mr_err *err)
 
 static enum mr_code fill_piece(struct mr_seg_fill *f, struct mr_err *err)
 {
-    size_t n = f->size - f->done < FILL_PIECE ? (size_t)(f->size - f->done) : FILL_PIECE;
-    void *zeros = calloc(1, n);
-    if (!zeros)
-        return mr_err_sys(err, ENOMEM, "fill segment");
-    enum mr_code rc = mr_write_all(f->fd, zeros, n, "spare segment", err);
-    free(zeros);
-    if (rc == MR_OK)
-        rc = mr_seg_sync(f->fd, err);
-    f->done += n;
-    return rc;
+    static const char zeros[FILL_WRITE];
+    uint64_t end = f->size - f->done < FILL_PIECE ? f->size : f->done + FILL_PIECE;
+    enum mr_code rc = MR_OK;
+    while (rc == MR_OK && f->done < end) {
+        size_t n = end - f->done < FILL_WRITE ? (size_t)(end - f->done) : FILL_WRITE;
+        rc = mr_write_all(f->fd, zeros, n, "spare segment", err);
+        f->done += n;
+    }
+    return rc == MR_OK ? mr_seg_sync(f->fd, err) : rc;
 }
 
 static enum mr_code fill_publish(struct mr_seg_fill *f, struct mr_err *err)
