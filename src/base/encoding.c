@@ -18,25 +18,25 @@ void mr_hex_put(struct mr_buf *b, const void *bytes, size_t n)
     }
 }
 
-/* By arithmetic: a digest's digits are as good as random, so a branch on them is mispredicted every other time. */
-static int hex_value(char c)
+/* Without a branch: a digest's digits are as good as random, and would be mispredicted every other time. */
+static unsigned hex_value(unsigned char c, unsigned *wrong)
 {
-    unsigned digit = (unsigned char)c - (unsigned)'0', letter = ((unsigned char)c | 0x20u) - (unsigned)'a';
-    unsigned value = digit < 10 ? digit : letter + 10;
-    return digit < 10 || letter < 6 ? (int)value : -1;
+    unsigned is_digit = c - (unsigned)'0' < 10u, is_letter = (c | 0x20u) - 'a' < 6u;
+    *wrong |= ~(is_digit | is_letter) & 1u;
+    return (c & 15u) + 9u * is_letter;
 }
 
 bool mr_hex_get(struct mr_str in, unsigned char *out, size_t n)
 {
     if (in.n % 2 != 0 || in.n / 2 != n)
         return false;
-    int wrong = 0;
+    const unsigned char *digits = (const unsigned char *)in.p;
+    unsigned wrong = 0;
     for (size_t i = 0; i < n; i++) {
-        int high = hex_value(in.p[2 * i]), low = hex_value(in.p[2 * i + 1]);
-        wrong |= high | low;
-        out[i] = (unsigned char)((unsigned)high << 4 | (unsigned)low);
+        unsigned high = hex_value(digits[2 * i], &wrong), low = hex_value(digits[2 * i + 1], &wrong);
+        out[i] = (unsigned char)(high << 4 | low);
     }
-    return wrong >= 0;
+    return wrong == 0;
 }
 
 void mr_base64_put(struct mr_buf *b, struct mr_str in)
