@@ -252,7 +252,8 @@ static void what_a_burst_used_is_kept_as_spares_and_the_next_burst_takes_them(vo
         assert_int_equal(send_wait(&f, "a", i, 20000, NULL), MR_OK);
     size_t grown = files_named(f.dir, ".seg") - 1;
     assert_true(grown >= 1);
-    assert_int_equal(spares_in(f.dir), kept - grown); /* none was filled meanwhile */
+    /* none was filled meanwhile; what was one too many may have gone at a second's tick */
+    assert_in_range(spares_in(f.dir), most - grown, kept - grown);
     fixture_free(&f);
 }
 
