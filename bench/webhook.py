@@ -39,6 +39,7 @@ def options():
     p.add_argument("--no-open", action="store_true", help=f"leave out the open loop of {OPEN_RATE}/s")
     p.add_argument("--only", help="some of: millrace,nginx,hmac,inline,thread,go,webdis")
     p.add_argument("--quick", action="store_true", help="one round of 1 s at 1 and 64: does it all run?")
+    p.add_argument("--size", type=int, default=1024, help="bytes of a body, 256 to 65536 (1024)")
     p.add_argument("--roll-age", default="2s", help="millrace's zone.roll.age (2s)")
     p.add_argument("--dir", help="folder on the disk to be measured (a temporary one under build/)")
     p.add_argument("--keep", action="store_true", help="leave the folder with logs, zone and lists behind")
@@ -51,6 +52,8 @@ def options():
         args.loads = sorted({int(n) for n in args.concurrency.split(",") if n})
     except ValueError:
         p.error("--concurrency: a list of numbers, like 1,64")
+    if not 256 <= args.size <= 65536:
+        p.error("--size: 256 to 65536")
     return p, args
 
 
@@ -99,7 +102,7 @@ class Bench:
         self.runs += 1
         run, acked = f"{self.runs:08d}", self.folder / f"acked.{self.runs}"
         command = [self.tools / "mr_bench_sender", "--url", peer.url, "--method", peer.method, "--scheme", peer.scheme,
-                   "--run", run, "--acked", acked, *extra]
+                   "--run", run, "--acked", acked, "--size", self.args.size, *extra]
         out = subprocess.run([str(c) for c in command], capture_output=True, text=True, check=False,
                              env={**os.environ, "BENCH_SECRET": peerlib.SECRET})
         if out.returncode != 0:

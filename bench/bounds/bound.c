@@ -28,7 +28,7 @@
 #define SIGNATURE_HEADER         "x-hub-signature-256"
 #define SIGNATURE_PREFIX         "sha256="
 
-enum { BODY_MAX = 16 << 10, LOG_BYTES = 64 << 20, SIGNATURE_LENGTH = sizeof SIGNATURE_PREFIX - 1 + MR_HMAC_HEX };
+enum { BODY_MAX = 64 << 10, LOG_BYTES = 64 << 20, SIGNATURE_LENGTH = sizeof SIGNATURE_PREFIX - 1 + MR_HMAC_HEX };
 enum mode { HMAC, INLINE, THREAD };
 
 struct server {
