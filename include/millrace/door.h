@@ -71,6 +71,10 @@ struct mr_door {
     void (*tick)(void *self);                   /* twice a second while up; may be NULL */
     void (*keeps)(const void *self, int64_t *window_ms, uint64_t *ids); /* seen event ids that it needs; may be NULL */
 
+    /* A page of the reference beside the config's own, printed by `millrace config <page_name>`; both NULL if there is none. Pure. */
+    const char *page_name, *page_doc;
+    void (*page)(struct mr_buf *out);
+
     /* For doors that receive, else NULL. Pure.
      * sign: how a vendor would send `body` now: path, default address and header lines for `millrace send`.
      * explain: would it be accepted at that time? Appends one JSON object: "verdict", "cause", "reason"; true if accepted. */

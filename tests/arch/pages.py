@@ -12,7 +12,8 @@ import subprocess
 import sys
 import tempfile
 
-PAGES = {"docs": "docs/config.md", "metrics": "docs/metrics.md", "sample": "conf/millrace.yaml"}
+PAGES = {"docs": "docs/config.md", "metrics": "docs/metrics.md", "sample": "conf/millrace.yaml",
+         "schemes": "docs/webhook-schemes.md"}
 SECRET = re.compile(r"\$\{(env|file):([^}]+)\}")
 
 

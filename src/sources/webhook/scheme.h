@@ -2,7 +2,7 @@
 /* scheme.h - signature schemes are data: what is signed, digest, encoding, where signature and timestamp are,
  * tolerance.
  *
- * A preset for a known vendor is a row of the table in schemes.c; `hmac` is the row whose parts the config gives. A
+ * A preset for a known vendor is a row of the table in vendors.c; `hmac` is the row whose parts the config gives. A
  * verifier is a row joined with a source's secrets, ready to judge requests; the same row signs for `millrace send`.
  * Pure: time is an argument.
  *
@@ -18,41 +18,65 @@
 #include "millrace/option.h"
 
 enum mr_encoding { MR_ENC_HEX, MR_ENC_BASE64, MR_ENC_BASE64URL };
-enum mr_key_form { MR_KEY_TEXT, MR_KEY_HEX, MR_KEY_BASE64 };
+enum mr_key_form { MR_KEY_TEXT, MR_KEY_HEX, MR_KEY_BASE64, MR_KEY_SHA1 /* of the text */ };
 enum mr_time_unit { MR_UNIT_S, MR_UNIT_MS, MR_UNIT_RFC3339 };
+
+enum mr_scheme_kind {
+    MR_KIND_MAC,     /* HMAC over the text */
+    MR_KIND_HASH,    /* a plain digest of a text that has the {secret} in it */
+    MR_KIND_TOKEN,   /* the secret itself, behind the prefix */
+    MR_KIND_BASIC,   /* the secret is user:password */
+    MR_KIND_ED25519, /* the secrets are public keys */
+    MR_KIND_ECDSA,
+    MR_KIND_JWT, /* a JSON Web Token over a digest of the body: HS256, or with MR_KIND_ECDSA's keys ES256 */
+};
 
 struct mr_scheme {
     const char *name;
+    enum mr_scheme_kind kind;
     bool none; /* accepts anything, in words */
     enum mr_digest digest;
     enum mr_encoding encoding;
     enum mr_key_form key;
     const char *key_prefix; /* stripped from the secret if it is there: "whsec_" */
     const char *header;     /* where the signature is */
+    const char *header2;    /* a second one may be there instead or too, of another key; or NULL */
+    bool numbered;          /* header is the first part of a name: what follows is 1, 2, 3 ... */
+    const char *signature;  /* instead of a header: "json:/pointer", "form:name" */
+    char groups;            /* between groups of elements, each with a timestamp and signatures of its own; 0: one group */
+    bool first_is_time;     /* the list's first element is the timestamp */
     const char *prefix;     /* in front of each signature: "sha256="; "" if none */
     char list;              /* between elements of that header: ','; 0: the header is one signature */
     char assign;            /* between an element's key and value: '='; 0: elements are bare signatures */
     const char *take;       /* key of the elements that are signatures: "v1" */
-    /* What is signed: text with {body} {timestamp} {id} {method} {url} {path} {query} {header:Name}; "{{" is a brace.
-     */
+    /* What is signed: text with {body} {timestamp} {id} {method} {url} {path} {query} {secret} {header:Name} {json:/pointer}
+     * {json?:/pointer} (empty if it is absent) {form:name} {query:name} {form} (sorted names and values); "{{" is a brace. */
     const char *text;
-    const char *timestamp; /* "header:Name", "element:t", or NULL: no replay window */
+    const char *timestamp; /* "header:Name", "element:t", "json:/pointer", "form:name"; or NULL: no replay window */
     enum mr_time_unit unit;
     int64_t tolerance_ms; /* both sides of now */
     const char *id;       /* header that {id} stands for, or NULL */
-    const char *id_header_doc; /* the vendor's header for dedup, for the reference; or NULL */
+    const char *covers;   /* what of the body a good signature vouches for; NULL: "body" if {body} is in the text, else "token" */
+    bool url_ports;       /* the URL may have been signed with its port or without */
+    bool url_decoded;     /* certain escapes of the URL are signed decoded */
+    const char *body_hash; /* query parameter with the hex SHA-256 of a body that is no form */
+    const char *one_item; /* JSON array of the body that must have one item: only the first is signed */
+    const char *jwt_claim, *jwt_issuer; /* claim with the hex SHA-256 of the body; iss, or NULL */
+    bool jwt_es256;
+    const char *dedup_doc; /* what to give as dedup.id, for the reference; or NULL */
 };
-extern const struct mr_scheme mr_schemes[];
+extern const struct mr_scheme mr_schemes[]; /* vendors.c */
 extern const size_t mr_schemes_count;
 const struct mr_scheme *mr_scheme_find(const char *name);
-void mr_scheme_names(struct mr_buf *out); /* "github, hmac, …" for messages */
+void mr_schemes_page(struct mr_buf *out); /* page.c: docs/webhook-schemes.md */
+void mr_scheme_near(const char *name, struct mr_buf *out); /* "github, gitlab": those that begin alike; for messages */
 
 /* Options below `verify`; shared with the door's table. */
 struct mr_verify_options {
     char *scheme;
     struct mr_secrets secrets;
     int digest, encoding, key, unit; /* hmac's parts */
-    char *header, *prefix, *separator, *assign, *take, *text, *timestamp, *id;
+    char *header, *prefix, *separator, *assign, *take, *text, *timestamp, *id, *signature;
     int64_t tolerance_ms; /* 0: the scheme's */
 };
 extern const struct mr_option mr_verify_rows[];

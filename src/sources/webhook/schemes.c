@@ -1,92 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* schemes.c - the vendors, as rows. Formats as their own documentation gives them. */
+/* schemes.c - finding a row of the scheme table, and the options that a config gives for it. */
 #include "scheme.h"
 
-enum { FIVE_MINUTES_MS = 300000 };
-
-const struct mr_scheme mr_schemes[] = {
-    {
-        .name = "none",
-        .none = true,
-        .text = "",
-    },
-    {
-        /* https://docs.github.com/webhooks/using-webhooks/validating-webhook-deliveries */
-        .name = "github",
-        .digest = MR_SHA256,
-        .encoding = MR_ENC_HEX,
-        .header = "X-Hub-Signature-256",
-        .prefix = "sha256=",
-        .text = "{body}",
-        .id_header_doc = "X-GitHub-Delivery",
-    },
-    {
-        /* The row whose parts the config gives; these are their defaults. */
-        .name = "hmac",
-        .digest = MR_SHA256,
-        .encoding = MR_ENC_HEX,
-        .prefix = "",
-        .text = "{body}",
-        .tolerance_ms = FIVE_MINUTES_MS,
-    },
-    {
-        /* https://shopify.dev/docs/apps/build/webhooks/subscribe/https */
-        .name = "shopify",
-        .digest = MR_SHA256,
-        .encoding = MR_ENC_BASE64,
-        .header = "X-Shopify-Hmac-Sha256",
-        .prefix = "",
-        .text = "{body}",
-        .id_header_doc = "X-Shopify-Event-Id",
-    },
-    {
-        /* https://api.slack.com/authentication/verifying-requests-from-slack */
-        .name = "slack",
-        .digest = MR_SHA256,
-        .encoding = MR_ENC_HEX,
-        .header = "X-Slack-Signature",
-        .prefix = "v0=",
-        .text = "v0:{timestamp}:{body}",
-        .timestamp = "header:X-Slack-Request-Timestamp",
-        .tolerance_ms = FIVE_MINUTES_MS,
-        .id_header_doc = "body event_id",
-    },
-    {
-        /* https://www.standardwebhooks.com, version 1.0 */
-        .name = "standard",
-        .digest = MR_SHA256,
-        .encoding = MR_ENC_BASE64,
-        .key = MR_KEY_BASE64,
-        .key_prefix = "whsec_",
-        .header = "webhook-signature",
-        .prefix = "",
-        .list = ' ',
-        .assign = ',',
-        .take = "v1",
-        .text = "{id}.{timestamp}.{body}",
-        .timestamp = "header:webhook-timestamp",
-        .tolerance_ms = FIVE_MINUTES_MS,
-        .id = "webhook-id",
-        .id_header_doc = "webhook-id",
-    },
-    {
-        /* https://docs.stripe.com/webhooks/signatures; the secret is used as text, whsec_ included. Unlike the vendor's
-         * own libraries we bound the future side too. */
-        .name = "stripe",
-        .digest = MR_SHA256,
-        .encoding = MR_ENC_HEX,
-        .header = "Stripe-Signature",
-        .prefix = "",
-        .list = ',',
-        .assign = '=',
-        .take = "v1",
-        .text = "{timestamp}.{body}",
-        .timestamp = "element:t",
-        .tolerance_ms = FIVE_MINUTES_MS,
-        .id_header_doc = "body id",
-    },
-};
-const size_t mr_schemes_count = MR_COUNT(mr_schemes);
+#include <strings.h>
 
 const struct mr_scheme *mr_scheme_find(const char *name)
 {
@@ -96,12 +12,14 @@ const struct mr_scheme *mr_scheme_find(const char *name)
     return NULL;
 }
 
-void mr_scheme_names(struct mr_buf *out)
+void mr_scheme_near(const char *name, struct mr_buf *out)
 {
-    for (size_t i = 0; i < mr_schemes_count; i++) {
-        mr_buf_puts(out, i ? ", " : "");
-        mr_buf_puts(out, mr_schemes[i].name);
-    }
+    size_t before = out->n;
+    for (size_t i = 0; i < mr_schemes_count; i++)
+        if (strlen(name) > 1 && strncasecmp(mr_schemes[i].name, name, 2) == 0) {
+            mr_buf_puts(out, out->n == before ? "" : ", ");
+            mr_buf_puts(out, mr_schemes[i].name);
+        }
 }
 
 static const char *const digests[] = {"sha1", "sha256", "sha512", NULL};
@@ -115,9 +33,9 @@ const struct mr_option mr_verify_rows[] = {
      .type = MR_T_STRING,
      .offset = AT(scheme),
      .flags = MR_OPT_MANDATORY,
-     .doc = "Which vendor's signature: github, shopify, slack, standard, stripe; hmac for any other, with its parts "
-            "below; none to accept "
-            "anything, which warns."},
+     .doc = "Which vendor's signature: a name of docs/webhook-schemes.md, such as github, shopify, slack, standard, stripe, "
+            "twilio; hmac for any other, with its parts below; token for a secret as such in `header`; none to accept anything, "
+            "which warns."},
     {.name = "secrets",
      .type = MR_T_SECRETS,
      .offset = AT(secrets),
@@ -144,7 +62,11 @@ const struct mr_option mr_verify_rows[] = {
     {.name = "header",
      .type = MR_T_STRING,
      .offset = AT(header),
-     .doc = "hmac: the header with the signature. Mandatory there."},
+     .doc = "hmac, token: the header with the signature. There it or `signature` is mandatory."},
+    {.name = "signature",
+     .type = MR_T_STRING,
+     .offset = AT(signature),
+     .doc = "hmac, token: where the signature is instead: `json:/pointer` or `form:name`, in the body."},
     {.name = "prefix",
      .type = MR_T_STRING,
      .offset = AT(prefix),
@@ -166,12 +88,12 @@ const struct mr_option mr_verify_rows[] = {
      .type = MR_T_STRING,
      .offset = AT(text),
      .doc = "hmac: what is signed, as text with {body}, {timestamp}, {id}, {method}, {url}, {path}, {query}, "
-            "{header:Name}; `{{` is a "
-            "brace. Default `{body}`."},
+            "{header:Name}, {json:/pointer}, {json?:/pointer} (empty if absent), {form:name}, {query:name}, {form} (its names and "
+            "values, sorted); `{{` is a brace. Default `{body}`."},
     {.name = "timestamp",
      .type = MR_T_STRING,
      .offset = AT(timestamp),
-     .doc = "hmac: where the time is: `header:Name` or `element:key` (of the signature's list). It must be among what "
+     .doc = "hmac: where the time is: `header:Name`, `element:key` (of the signature's list), `json:/pointer` or `form:name`. It must be among what "
             "is signed."},
     {.name = "unit",
      .type = MR_T_ENUM,

@@ -1,46 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* verify.c - judges a request by a row of the scheme table, and signs one by the same row.
- *
- * The text template is cut into pieces once; judging a request fills them with slices of the request and runs one HMAC
- * per secret over them, so a large body is never copied. */
-#include "scheme.h"
+/* verify.c - judges a request by a verifier: reads signatures, time and id from where the scheme has them, fills the pieces of the
+ * signed text with slices of the request, and runs one MAC a secret over them, so that a large body is not copied. */
+#include "jwt.h"
+#include "place.h"
+#include "verifier.h"
 
 #include "millrace/clock.h"
 #include "millrace/json.h"
 
-#include <ctype.h>
 #include <stdio.h>
-#include <stdlib.h>
-
-enum { PIECES_MAX = 16, SIGNATURES_MAX = 16, SECRETS_MAX = 16, TIMESTAMP_MAX = 40 };
-
-enum piece_kind {
-    PIECE_LITERAL,
-    PIECE_BODY,
-    PIECE_TIMESTAMP,
-    PIECE_ID,
-    PIECE_METHOD,
-    PIECE_URL,
-    PIECE_PATH,
-    PIECE_QUERY,
-    PIECE_HEADER
-};
-struct piece {
-    enum piece_kind kind;
-    struct mr_str text; /* LITERAL: the text; HEADER: the name. Into v->text */
-};
-
-struct mr_verifier {
-    struct mr_scheme scheme; /* a preset, or hmac with the config's parts (strings below) */
-    char *text;              /* the template, literals unescaped in place */
-    struct piece pieces[PIECES_MAX];
-    size_t pieces_count;
-    struct mr_hmac_key *keys[SECRETS_MAX];
-    size_t keys_count;
-    char *header, *prefix, *take, *timestamp, *id;
-    struct mr_str ts_header, ts_element; /* one of them, or neither */
-    bool covers_body;
-};
+#include <strings.h>
 
 const char *mr_cause_name(enum mr_cause c)
 {
@@ -48,254 +17,6 @@ const char *mr_cause_name(enum mr_cause c)
                                                  "signature", "timestamp", "handshake", "size",    "coding"};
     return names[c];
 }
-
-/* ---- making one ---- */
-
-static enum mr_code add_piece(struct mr_verifier *v, enum piece_kind kind, struct mr_str text, struct mr_err *err)
-{
-    if (kind == PIECE_LITERAL && text.n == 0)
-        return MR_OK;
-    if (v->pieces_count == PIECES_MAX)
-        return mr_err_set(err, MR_ECONFIG, "signed: more than %d pieces", PIECES_MAX);
-    v->pieces[v->pieces_count++] = (struct piece){kind, text};
-    v->covers_body |= kind == PIECE_BODY;
-    return MR_OK;
-}
-
-static enum mr_code add_named(struct mr_verifier *v, struct mr_str name, struct mr_err *err)
-{
-    static const struct {
-        const char *name;
-        enum piece_kind kind;
-    } names[] = {{"body", PIECE_BODY}, {"timestamp", PIECE_TIMESTAMP}, {"id", PIECE_ID},      {"method", PIECE_METHOD},
-                 {"url", PIECE_URL},   {"path", PIECE_PATH},           {"query", PIECE_QUERY}};
-    for (size_t i = 0; i < MR_COUNT(names); i++)
-        if (mr_str_eq(name, mr_str_c(names[i].name)))
-            return add_piece(v, names[i].kind, (struct mr_str){0}, err);
-    if (name.n > 7 && memcmp(name.p, "header:", 7) == 0)
-        return add_piece(v, PIECE_HEADER, (struct mr_str){name.p + 7, name.n - 7}, err);
-    return mr_err_set(err, MR_ECONFIG,
-                      "signed: {%.*s} is not known; expected {body}, {timestamp}, {id}, {method}, {url}, {path}, "
-                      "{query} or {header:Name}",
-                      (int)(name.n < 60 ? name.n : 60), name.p);
-}
-
-static enum mr_code cut_template(struct mr_verifier *v, struct mr_err *err)
-{
-    char *p = v->text, *literal = p, *to = p;
-    while (*p) {
-        if (p[0] == '{' && p[1] == '{') {
-            *to++ = '{';
-            p += 2;
-        } else if (*p == '{') {
-            char *end = strchr(p, '}');
-            if (!end)
-                return mr_err_set(err, MR_ECONFIG, "signed: `{` without `}` in \"%s\"; write `{{` for a brace",
-                                  v->scheme.text);
-            if (add_piece(v, PIECE_LITERAL, (struct mr_str){literal, (size_t)(to - literal)}, err) != MR_OK ||
-                add_named(v, (struct mr_str){p + 1, (size_t)(end - p - 1)}, err) != MR_OK)
-                return err->code;
-            p = end + 1;
-            literal = to = p;
-        } else {
-            *to++ = *p++;
-        }
-    }
-    return add_piece(v, PIECE_LITERAL, (struct mr_str){literal, (size_t)(to - literal)}, err);
-}
-
-static enum mr_code add_secret(struct mr_verifier *v, const struct mr_secret *secret, size_t index, struct mr_err *err)
-{
-    struct mr_str text = {secret->value, secret->n};
-    size_t skip = v->scheme.key_prefix ? strlen(v->scheme.key_prefix) : 0;
-    if (skip && text.n > skip && memcmp(text.p, v->scheme.key_prefix, skip) == 0)
-        text = (struct mr_str){text.p + skip, text.n - skip};
-    if (text.n == 0)
-        return mr_err_set(err, MR_ECONFIG, "secret %zu (%s) is empty", index, secret->origin ? secret->origin : "?");
-    if (v->scheme.key == MR_KEY_TEXT) {
-        v->keys[v->keys_count++] = mr_hmac_key_new(v->scheme.digest, text);
-        return MR_OK;
-    }
-    unsigned char *bytes = malloc(text.n);
-    if (!bytes)
-        return mr_err_set(err, MR_ENOMEM, "secret %zu", index);
-    size_t n = 0;
-    bool ok = v->scheme.key == MR_KEY_HEX ? text.n % 2 == 0 && mr_hex_get(text, bytes, n = text.n / 2)
-                                          : mr_base64_get(text, false, bytes, text.n, &n);
-    if (ok && n > 0)
-        v->keys[v->keys_count++] = mr_hmac_key_new(v->scheme.digest, (struct mr_str){(const char *)bytes, n});
-    mr_cleanse(bytes, text.n);
-    free(bytes);
-    if (!ok || n == 0)
-        return mr_err_set(err, MR_ECONFIG, "secret %zu (%s) is not %s, as scheme %s wants it", index,
-                          secret->origin ? secret->origin : "?", v->scheme.key == MR_KEY_HEX ? "hex" : "base64",
-                          v->scheme.name);
-    return MR_OK;
-}
-
-static char *keep(const char *s)
-{
-    return s && *s ? strdup(s) : NULL;
-}
-
-static enum mr_code one_char(const char *option, const char *value, char *out, struct mr_err *err)
-{
-    *out = 0;
-    if (!value || !*value)
-        return MR_OK;
-    if (value[1])
-        return mr_err_set(err, MR_ECONFIG, "%s must be one character, not \"%s\"", option, value);
-    *out = value[0];
-    return MR_OK;
-}
-
-static enum mr_code take_parts(struct mr_verifier *v, const struct mr_verify_options *o, struct mr_err *err)
-{
-    struct mr_scheme *s = &v->scheme;
-    if (!o->header || !*o->header)
-        return mr_err_set(err, MR_ECONFIG, "scheme hmac needs `header`: the name of the header with the signature");
-    s->digest = (enum mr_digest)o->digest;
-    s->encoding = (enum mr_encoding)o->encoding;
-    s->key = (enum mr_key_form)o->key;
-    s->unit = (enum mr_time_unit)o->unit;
-    s->header = v->header = keep(o->header);
-    v->prefix = keep(o->prefix);
-    s->prefix = v->prefix ? v->prefix : "";
-    s->take = v->take = keep(o->take);
-    if (o->text && *o->text)
-        s->text = o->text;
-    s->timestamp = v->timestamp = keep(o->timestamp);
-    if (o->id && *o->id) {
-        if (strncmp(o->id, "header:", 7) != 0 || !o->id[7])
-            return mr_err_set(err, MR_ECONFIG, "id must be `header:Name`, not \"%s\"", o->id);
-        s->id = v->id = keep(o->id + 7);
-    }
-    if (one_char("separator", o->separator, &s->list, err) != MR_OK ||
-        one_char("assign", o->assign, &s->assign, err) != MR_OK)
-        return err->code;
-    if (s->assign && !s->take)
-        return mr_err_set(err, MR_ECONFIG, "`assign` needs `take`: the key of the elements that are signatures");
-    if (s->take && !s->assign)
-        return mr_err_set(err, MR_ECONFIG,
-                          "`take` needs `assign`: the character between an element's key and its value");
-    if (s->assign && s->assign == s->list)
-        return mr_err_set(err, MR_ECONFIG, "`separator` and `assign` must differ, both are \"%c\"", s->assign);
-    return MR_OK;
-}
-
-static enum mr_code check_pieces(struct mr_verifier *v, struct mr_err *err)
-{
-    bool timestamp = false;
-    for (size_t i = 0; i < v->pieces_count; i++) {
-        timestamp |= v->pieces[i].kind == PIECE_TIMESTAMP;
-        if (v->pieces[i].kind == PIECE_ID && !v->scheme.id)
-            return mr_err_set(err, MR_ECONFIG, "signed names {id}: say where it is with `id: header:Name`");
-    }
-    if (timestamp && !v->scheme.timestamp)
-        return mr_err_set(err, MR_ECONFIG,
-                          "signed names {timestamp}: say where it is with `timestamp: header:Name` or `element:key`");
-    if (!timestamp && v->scheme.timestamp)
-        return mr_err_set(err, MR_ECONFIG,
-                          "a timestamp that is not signed protects nothing: put {timestamp} into `signed`");
-    if (!v->scheme.timestamp)
-        return MR_OK;
-    const char *where = v->scheme.timestamp;
-    if (strncmp(where, "header:", 7) == 0 && where[7])
-        v->ts_header = mr_str_c(where + 7);
-    else if (strncmp(where, "element:", 8) == 0 && where[8] && v->scheme.assign && v->scheme.list)
-        v->ts_element = mr_str_c(where + 8);
-    else
-        return mr_err_set(
-            err, MR_ECONFIG,
-            "timestamp must be `header:Name`, or `element:key` of a list with `separator` and `assign`; not \"%s\"",
-            where);
-    return MR_OK;
-}
-
-static enum mr_code verifier_fill(struct mr_verifier *v, const struct mr_verify_options *o, struct mr_err *err)
-{
-    if (strcmp(v->scheme.name, "hmac") == 0 && take_parts(v, o, err) != MR_OK)
-        return err->code;
-    if (o->tolerance_ms > 0)
-        v->scheme.tolerance_ms = o->tolerance_ms;
-    if (v->scheme.none)
-        return MR_OK;
-    v->text = strdup(v->scheme.text);
-    if (!v->text)
-        return mr_err_set(err, MR_ENOMEM, "verify");
-    if (cut_template(v, err) != MR_OK || check_pieces(v, err) != MR_OK)
-        return err->code;
-    if (o->secrets.count == 0)
-        return mr_err_set(err, MR_ECONFIG, "scheme %s needs `secrets`: [\"${env:NAME}\"] or [\"${file:PATH}\"]",
-                          v->scheme.name);
-    if (o->secrets.count > SECRETS_MAX)
-        return mr_err_set(err, MR_ECONFIG, "more than %d secrets", SECRETS_MAX);
-    for (size_t i = 0; i < o->secrets.count; i++)
-        if (add_secret(v, &o->secrets.items[i], i, err) != MR_OK)
-            return err->code;
-    return MR_OK;
-}
-
-enum mr_code mr_verifier_new(const struct mr_verify_options *options, struct mr_verifier **out, struct mr_err *err)
-{
-    const struct mr_scheme *row = options->scheme ? mr_scheme_find(options->scheme) : NULL;
-    if (!row) {
-        struct mr_buf names;
-        mr_buf_init(&names, 4096);
-        mr_scheme_names(&names);
-        mr_err_set(err, MR_ECONFIG, "scheme \"%s\" is not known; expected one of %s",
-                   options->scheme ? options->scheme : "", mr_buf_cstr(&names));
-        mr_buf_free(&names);
-        return err->code;
-    }
-    struct mr_verifier *v = calloc(1, sizeof *v);
-    if (!v)
-        return mr_err_set(err, MR_ENOMEM, "verify");
-    v->scheme = *row;
-    if (verifier_fill(v, options, err) != MR_OK) {
-        mr_verifier_free(v);
-        return err->code;
-    }
-    v->scheme.text = row->text; /* the config's may go; the pieces have their own copy */
-    *out = v;
-    return MR_OK;
-}
-
-void mr_verifier_free(struct mr_verifier *v)
-{
-    if (!v)
-        return;
-    for (size_t i = 0; i < v->keys_count; i++)
-        mr_hmac_key_free(v->keys[i]);
-    free(v->text);
-    free(v->header);
-    free(v->prefix);
-    free(v->take);
-    free(v->timestamp);
-    free(v->id);
-    free(v);
-}
-
-const struct mr_scheme *mr_verifier_scheme(const struct mr_verifier *v)
-{
-    return &v->scheme;
-}
-
-bool mr_verifier_needs_url(const struct mr_verifier *v)
-{
-    for (size_t i = 0; i < v->pieces_count; i++)
-        if (v->pieces[i].kind == PIECE_URL)
-            return true;
-    return false;
-}
-
-/* ---- judging ---- */
-
-struct judged { /* what was read from the request's headers */
-    struct mr_str timestamp, id;
-    unsigned char signatures[SIGNATURES_MAX][MR_DIGEST_MAX];
-    size_t signatures_count;
-};
 
 static void refuse(struct mr_verified *out, enum mr_cause cause, const char *fmt, ...) MR_PRINTF(3, 4);
 static void refuse(struct mr_verified *out, enum mr_cause cause, const char *fmt, ...)
@@ -319,6 +40,17 @@ static bool only_header(const struct mr_http_head *head, struct mr_str name, str
     return count == 1;
 }
 
+/* At most one such header; false: refused. An absent one leaves value.p NULL. */
+static bool maybe_header(const struct mr_http_head *head, const char *name, struct mr_str *value, struct mr_verified *out)
+{
+    size_t count = mr_http_header(head, mr_str_c(name), value);
+    if (count == 0)
+        *value = (struct mr_str){0};
+    if (count > 1)
+        refuse(out, MR_CAUSE_FORMAT, "header %s is there %zu times", name, count);
+    return count <= 1;
+}
+
 static struct mr_str trim(struct mr_str s)
 {
     while (s.n && s.p[0] == ' ')
@@ -328,31 +60,94 @@ static struct mr_str trim(struct mr_str s)
     return s;
 }
 
-static bool decode(const struct mr_scheme *s, struct mr_str text, unsigned char out[MR_DIGEST_MAX])
+/* ---- values by place ---- */
+
+static bool found(enum mr_place_found how, const char *what, struct mr_str name, struct mr_verified *out)
 {
-    size_t size = mr_digest_size(s->digest), n = 0;
-    if (s->encoding == MR_ENC_HEX)
-        return mr_hex_get(text, out, size);
-    return mr_base64_get(text, s->encoding == MR_ENC_BASE64URL, out, MR_DIGEST_MAX, &n) && n == size;
+    int n = (int)(name.n < 80 ? name.n : 80);
+    switch (how) {
+    case PLACE_FOUND:
+        return true;
+    case PLACE_ABSENT:
+        refuse(out, MR_CAUSE_MISSING, "%s %.*s is missing", what, n, name.p);
+        return false;
+    case PLACE_TWICE:
+        refuse(out, MR_CAUSE_FORMAT, "%s %.*s is there more than once", what, n, name.p);
+        return false;
+    case PLACE_BAD:
+        break;
+    }
+    refuse(out, MR_CAUSE_FORMAT, "%s %.*s cannot be read", what, n, name.p);
+    return false;
+}
+
+static bool read_place(struct mr_verifier *v, const struct mr_signed_request *req, struct place place, struct mr_str *value,
+                       struct mr_verified *out)
+{
+    if (place.kind == PLACE_HEADER)
+        return only_header(req->head, place.name, value, out);
+    if (place.kind == PLACE_JSON)
+        return found(place_json(req->body, place.name, &v->scratch, value), "JSON field", place.name, out);
+    return found(place_form(req->body, place.name, &v->scratch, value), "form field", place.name, out);
+}
+
+bool verifier_scratch(struct mr_verifier *v, const struct mr_signed_request *req)
+{
+    if (!v->decodes)
+        return true;
+    if (v->scratch.cap > SCRATCH_KEPT)
+        mr_buf_free(&v->scratch); /* a giant's memory is not kept */
+    mr_buf_clear(&v->scratch);
+    return mr_buf_reserve(&v->scratch, place_room(req));
+}
+
+/* ---- signatures ---- */
+
+static bool decode(const struct mr_scheme *s, struct mr_str text, unsigned char out[SIGNATURE_BYTES], size_t *size)
+{
+    bool digest = s->kind == MR_KIND_MAC || s->kind == MR_KIND_HASH;
+    size_t wanted = digest ? mr_digest_size(s->digest) : s->kind == MR_KIND_ED25519 ? 64 : 0;
+    if (s->encoding == MR_ENC_HEX) {
+        *size = text.n / 2;
+        return text.n % 2 == 0 && *size == wanted && mr_hex_get(text, out, *size);
+    }
+    return mr_base64_get(text, s->encoding == MR_ENC_BASE64URL, out, SIGNATURE_BYTES, size) && (wanted ? *size == wanted : *size > 0);
+}
+
+/* What a message calls the place of the signatures. */
+static const char *place_name(const struct mr_scheme *s)
+{
+    return s->signature ? s->signature : s->header;
 }
 
 static bool take_signature(const struct mr_scheme *s, struct mr_str text, struct judged *j, struct mr_verified *out)
 {
-    size_t prefix = strlen(s->prefix);
+    size_t prefix = strlen(s->prefix), i = j->signatures_count;
     if (text.n < prefix || memcmp(text.p, s->prefix, prefix) != 0) {
-        refuse(out, MR_CAUSE_FORMAT, "header %s does not begin with \"%s\"", s->header, s->prefix);
+        refuse(out, MR_CAUSE_FORMAT, "header %s does not begin with \"%s\"", place_name(s), s->prefix);
         return false;
     }
-    if (j->signatures_count == SIGNATURES_MAX) {
-        refuse(out, MR_CAUSE_FORMAT, "header %s has more than %d signatures", s->header, SIGNATURES_MAX);
+    if (i == SIGNATURES_MAX) {
+        refuse(out, MR_CAUSE_FORMAT, "header %s has more than %d signatures", place_name(s), SIGNATURES_MAX);
         return false;
     }
-    if (!decode(s, (struct mr_str){text.p + prefix, text.n - prefix}, j->signatures[j->signatures_count])) {
-        refuse(out, MR_CAUSE_FORMAT, "header %s holds no %s digest of %zu bytes", s->header,
-               s->encoding == MR_ENC_HEX ? "hex" : "base64", mr_digest_size(s->digest));
+    if (!decode(s, (struct mr_str){text.p + prefix, text.n - prefix}, j->signatures[i], &j->sizes[i])) {
+        bool digest = s->kind == MR_KIND_MAC || s->kind == MR_KIND_HASH;
+        refuse(out, MR_CAUSE_FORMAT, "header %s holds no %s %s%zu bytes", place_name(s), s->encoding == MR_ENC_HEX ? "hex" : "base64",
+               digest ? "digest of " : "signature of at least ", digest ? mr_digest_size(s->digest) : (size_t)64);
         return false;
     }
     j->signatures_count++;
+    return true;
+}
+
+static bool take_time(const struct mr_scheme *s, struct mr_str value, struct judged *j, struct mr_verified *out)
+{
+    if (j->timestamp.p) {
+        refuse(out, MR_CAUSE_FORMAT, "header %s: two timestamps", place_name(s));
+        return false;
+    }
+    j->timestamp = value;
     return true;
 }
 
@@ -361,24 +156,20 @@ static bool take_signature(const struct mr_scheme *s, struct mr_str text, struct
 static bool take_element(const struct mr_verifier *v, struct mr_str element, struct judged *j, struct mr_verified *out)
 {
     const struct mr_scheme *s = &v->scheme;
+    if (s->first_is_time && !j->timestamp.p)
+        return take_time(s, element, j, out);
     if (!s->assign)
         return take_signature(s, element, j, out);
     const char *sign = memchr(element.p, s->assign, element.n);
     if (!sign) {
-        refuse(out, MR_CAUSE_FORMAT, "header %s: an element without `%c`", s->header, s->assign);
+        refuse(out, MR_CAUSE_FORMAT, "header %s: an element without `%c`", place_name(s), s->assign);
         return false;
     }
     struct mr_str key = {element.p, (size_t)(sign - element.p)};
     struct mr_str value = {sign + 1, element.n - key.n - 1};
-    if (v->ts_element.p && mr_str_eq(key, v->ts_element)) {
-        if (j->timestamp.p) {
-            refuse(out, MR_CAUSE_FORMAT, "header %s: two timestamps", s->header);
-            return false;
-        }
-        j->timestamp = value;
-        return true;
-    }
-    return !mr_str_eq(key, mr_str_c(s->take)) || take_signature(s, value, j, out);
+    if (v->time.kind == PLACE_ELEMENT && mr_str_eq(key, v->time.name))
+        return take_time(s, value, j, out);
+    return (s->take && !mr_str_eq(key, mr_str_c(s->take))) || take_signature(s, value, j, out);
 }
 
 static bool take_list(const struct mr_verifier *v, struct mr_str value, struct judged *j, struct mr_verified *out)
@@ -395,19 +186,53 @@ static bool take_list(const struct mr_verifier *v, struct mr_str value, struct j
     return true;
 }
 
-static bool read_signatures(const struct mr_verifier *v, const struct mr_http_head *head, struct judged *j,
+static bool take_value(const struct mr_verifier *v, struct mr_str value, struct judged *j, struct mr_verified *out)
+{
+    return v->scheme.list ? take_list(v, value, j, out) : take_element(v, value, j, out);
+}
+
+static bool read_numbered(const struct mr_verifier *v, const struct mr_http_head *head, struct judged *j, struct mr_verified *out)
+{
+    for (int i = 1; i <= SIGNATURES_MAX; i++) {
+        char name[128];
+        struct mr_str value;
+        snprintf(name, sizeof name, "%s%d", v->scheme.header, i);
+        if (!maybe_header(head, name, &value, out))
+            return false;
+        if (!value.p)
+            break;
+        if (!take_value(v, value, j, out))
+            return false;
+    }
+    return true;
+}
+
+static bool read_two(const struct mr_verifier *v, const struct mr_http_head *head, struct judged *j, struct mr_verified *out)
+{
+    struct mr_str first, second;
+    return maybe_header(head, v->scheme.header, &first, out) && maybe_header(head, v->scheme.header2, &second, out) &&
+           (!first.p || take_value(v, first, j, out)) && (!second.p || take_value(v, second, j, out));
+}
+
+/* group: of the header's groups the one to look at; p NULL: the header has one. */
+static bool read_signatures(struct mr_verifier *v, const struct mr_signed_request *req, struct mr_str group, struct judged *j,
                             struct mr_verified *out)
 {
     const struct mr_scheme *s = &v->scheme;
-    struct mr_str value;
-    if (!only_header(head, mr_str_c(s->header), &value, out))
-        return false;
-    if (!(s->list ? take_list(v, value, j, out) : take_element(v, value, j, out)))
-        return false;
-    if (j->signatures_count == 0)
-        refuse(out, MR_CAUSE_MISSING, "header %s holds no signature%s%s", s->header, s->take ? " under " : "",
+    struct mr_str value = group;
+    bool ok;
+    if (s->numbered)
+        ok = read_numbered(v, req->head, j, out);
+    else if (s->header2)
+        ok = read_two(v, req->head, j, out);
+    else if (s->signature)
+        ok = read_place(v, req, v->where, &value, out) && take_value(v, value, j, out);
+    else
+        ok = (group.p || only_header(req->head, mr_str_c(s->header), &value, out)) && take_value(v, value, j, out);
+    if (ok && j->signatures_count == 0)
+        refuse(out, MR_CAUSE_MISSING, "header %s holds no signature%s%s", place_name(s), s->take ? " under " : "",
                s->take ? s->take : "");
-    return j->signatures_count > 0;
+    return ok && j->signatures_count > 0;
 }
 
 /* What stands behind the id in the signed text (a full stop, mostly) would let the border between id, timestamp and
@@ -428,22 +253,34 @@ static bool check_id(const struct mr_verifier *v, struct mr_str id, struct mr_ve
     return id.n > 0;
 }
 
-static bool read_headers(const struct mr_verifier *v, const struct mr_http_head *head, struct judged *j,
-                         struct mr_verified *out)
+static bool read_all(struct mr_verifier *v, const struct mr_signed_request *req, struct mr_str group, struct judged *j,
+                     struct mr_verified *out)
 {
-    if (!read_signatures(v, head, j, out))
+    j->signatures_count = 0;
+    j->timestamp = j->id = (struct mr_str){0};
+    if (v->reads_json && mr_json_check(req->body, NULL) != MR_OK) {
+        refuse(out, MR_CAUSE_FORMAT, "the body is not JSON, and its signature is about its fields");
         return false;
-    if (v->ts_header.p && !only_header(head, v->ts_header, &j->timestamp, out))
+    }
+    if (!read_signatures(v, req, group, j, out))
+        return false;
+    bool elsewhere = v->time.kind == PLACE_HEADER || v->time.kind >= PLACE_JSON;
+    if (elsewhere && !read_place(v, req, v->time, &j->timestamp, out))
         return false;
     if (v->scheme.timestamp && !j->timestamp.p) {
-        refuse(out, MR_CAUSE_MISSING, "header %s holds no timestamp", v->scheme.header);
+        refuse(out, MR_CAUSE_MISSING, "header %s holds no timestamp", place_name(&v->scheme));
         return false;
     }
     if (!v->scheme.id)
         return true;
-    if (!only_header(head, mr_str_c(v->scheme.id), &j->id, out))
+    if (!only_header(req->head, mr_str_c(v->scheme.id), &j->id, out))
         return false;
     return check_id(v, j->id, out);
+}
+
+bool verifier_judge(struct mr_verifier *v, const struct mr_signed_request *req, struct judged *j, struct mr_verified *out)
+{
+    return read_all(v, req, (struct mr_str){0}, j, out);
 }
 
 /* Strict: digits only, no sign, no blank, no wrap. */
@@ -466,59 +303,173 @@ static bool read_time(const struct mr_scheme *s, struct mr_str text, int64_t *us
     return true;
 }
 
-static bool fill_pieces(const struct mr_verifier *v, const struct mr_signed_request *req, const struct judged *j,
-                        struct mr_str *filled, struct mr_verified *out)
+/* ---- what is signed ---- */
+
+/* Of a form its fields; of another body a parameter of the signed URL holds the digest. */
+static bool fill_form(struct mr_verifier *v, const struct mr_signed_request *req, struct mr_str *value, struct mr_verified *out)
 {
-    for (size_t i = 0; i < v->pieces_count; i++) {
-        const struct piece *p = &v->pieces[i];
-        switch (p->kind) {
-        case PIECE_LITERAL:
-            filled[i] = p->text;
-            break;
-        case PIECE_BODY:
-            filled[i] = req->body;
-            break;
-        case PIECE_TIMESTAMP:
-            filled[i] = j->timestamp;
-            break;
-        case PIECE_ID:
-            filled[i] = j->id;
-            break;
-        case PIECE_METHOD:
-            filled[i] = req->head->method;
-            break;
-        case PIECE_URL:
-            filled[i] = req->url;
-            break;
-        case PIECE_PATH:
-            filled[i] = req->head->path;
-            break;
-        case PIECE_QUERY:
-            filled[i] = req->head->query;
-            break;
-        case PIECE_HEADER:
-            if (!only_header(req->head, p->text, &filled[i], out))
-                return false;
-            break;
-        }
+    *value = (struct mr_str){"", 0};
+    if (place_is_form(req->head))
+        return found(place_sorted(req->body, &v->scratch, value), "form", MR_STR("body"), out);
+    if (!v->scheme.body_hash || req->body.n == 0)
+        return req->body.n == 0 || found(PLACE_BAD, "form", MR_STR("body (by its Content-Type it is none)"), out);
+    struct mr_str given;
+    unsigned char digest[MR_DIGEST_MAX], told[MR_DIGEST_MAX];
+    size_t n = mr_digest_size(MR_SHA256);
+    if (!found(place_form(req->head->query, mr_str_c(v->scheme.body_hash), &v->scratch, &given), "query parameter",
+               mr_str_c(v->scheme.body_hash), out))
+        return false;
+    mr_digest(MR_SHA256, req->body, digest);
+    if (given.n == 2 * n && mr_hex_get(given, told, n) && mr_equal_ct(digest, told, n))
+        return true;
+    refuse(out, MR_CAUSE_SIGNATURE, "query parameter %s is not the SHA-256 of the body", v->scheme.body_hash);
+    return false;
+}
+
+static bool fill_piece(struct mr_verifier *v, const struct piece *p, const struct mr_signed_request *req, const struct judged *j,
+                       struct mr_str *value, struct mr_verified *out)
+{
+    enum mr_place_found how;
+    *value = (struct mr_str){"", 0};
+    switch (p->kind) {
+    case PIECE_LITERAL:
+        *value = p->text;
+        break;
+    case PIECE_BODY:
+        *value = req->body;
+        break;
+    case PIECE_TIMESTAMP:
+        *value = j->timestamp;
+        break;
+    case PIECE_ID:
+        *value = j->id;
+        break;
+    case PIECE_METHOD:
+        *value = req->head->method;
+        break;
+    case PIECE_URL:
+        *value = v->scheme.url_decoded ? place_url_decoded(req->url, &v->scratch) : req->url;
+        break;
+    case PIECE_PATH:
+        *value = req->head->path;
+        break;
+    case PIECE_QUERY:
+        *value = req->head->query;
+        break;
+    case PIECE_SECRET: /* filled for each in turn */
+        break;
+    case PIECE_FORM:
+        return fill_form(v, req, value, out);
+    case PIECE_HEADER:
+        return only_header(req->head, p->text, value, out);
+    case PIECE_JSON:
+        return found(place_json(req->body, p->text, &v->scratch, value), "JSON field", p->text, out);
+    case PIECE_JSON_MAYBE:
+        how = place_json(req->body, p->text, &v->scratch, value);
+        return how == PLACE_ABSENT || found(how, "JSON field", p->text, out);
+    case PIECE_FORM_FIELD:
+        return found(place_form(req->body, p->text, &v->scratch, value), "form field", p->text, out);
+    case PIECE_QUERY_FIELD:
+        return found(place_form(req->head->query, p->text, &v->scratch, value), "query parameter", p->text, out);
     }
     return true;
 }
 
-/* Every secret against every signature, whatever matched before. SECRETS_MAX: none did. */
-static size_t match(struct mr_verifier *v, const struct mr_str *filled, const struct judged *j)
+static bool one_item(const struct mr_verifier *v, struct mr_str body, struct mr_verified *out)
 {
-    size_t size = mr_digest_size(v->scheme.digest), found = SECRETS_MAX;
-    for (size_t k = 0; k < v->keys_count; k++) {
-        unsigned char mac[MR_DIGEST_MAX];
-        mr_hmac(v->keys[k], filled, v->pieces_count, mac);
-        for (size_t i = 0; i < j->signatures_count; i++)
-            if (mr_equal_ct(mac, j->signatures[i], size) && found == SECRETS_MAX)
-                found = k;
-        if (found != SECRETS_MAX)
-            break; /* which secret is in use is no secret */
+    struct mr_json_iter it;
+    struct mr_json_slice item, list = mr_json_at(body, mr_str_c(v->scheme.one_item));
+    struct mr_str key;
+    size_t n = 0;
+    if (list.type == MR_JSON_ARRAY)
+        for (mr_json_iter(&it, list); n < 2 && mr_json_next(&it, &key, &item);)
+            n++;
+    if (n != 1)
+        refuse(out, MR_CAUSE_FORMAT, "%s of the body must have one item: a signature is of one", v->scheme.one_item);
+    return n == 1;
+}
+
+bool verifier_fill(struct mr_verifier *v, const struct mr_signed_request *req, const struct judged *j, struct mr_str *filled,
+                   struct mr_verified *out)
+{
+    const char *scratch = v->scratch.p;
+    if (v->scheme.one_item && !one_item(v, req->body, out))
+        return false;
+    for (size_t i = 0; i < v->pieces_count; i++)
+        if (!fill_piece(v, &v->pieces[i], req, j, &filled[i], out))
+            return false;
+    if (v->scratch.p == scratch)
+        return true;
+    refuse(out, MR_CAUSE_FORMAT, "the signed fields are larger than the request: the same one is named too often");
+    return false;
+}
+
+/* ---- matching ---- */
+
+struct mr_str verifier_joined(struct mr_verifier *v, const struct mr_str *filled, const struct key *key)
+{
+    if (v->message.cap > SCRATCH_KEPT)
+        mr_buf_free(&v->message);
+    mr_buf_clear(&v->message);
+    for (size_t i = 0; i < v->pieces_count; i++) {
+        bool secret = key && v->pieces[i].kind == PIECE_SECRET;
+        mr_buf_put(&v->message, secret ? key->text : filled[i].p, secret ? key->n : filled[i].n);
     }
-    return found;
+    return mr_buf_str(&v->message);
+}
+
+/* Does one of the signatures fit? All are looked at: how many were is no secret, which byte differed would be. */
+static bool fits_mac(const struct judged *j, const unsigned char *mac, size_t size)
+{
+    bool fits = false;
+    for (size_t i = 0; i < j->signatures_count; i++)
+        fits |= mr_equal_ct(mac, j->signatures[i], size);
+    return fits;
+}
+
+static bool fits(struct mr_verifier *v, struct key *key, const struct mr_str *filled, const struct judged *j)
+{
+    unsigned char mac[MR_DIGEST_MAX];
+    const struct mr_scheme *s = &v->scheme;
+    if (s->kind == MR_KIND_MAC) {
+        mr_hmac(key->mac, filled, v->pieces_count, mac);
+        return fits_mac(j, mac, mr_digest_size(s->digest));
+    }
+    struct mr_str text = verifier_joined(v, filled, key);
+    bool good = false;
+    if (s->kind == MR_KIND_HASH) {
+        mr_digest(s->digest, text, mac);
+        mr_cleanse(v->message.p, v->message.n); /* the secret is in it */
+        return !v->message.failed && fits_mac(j, mac, mr_digest_size(s->digest));
+    }
+    for (size_t i = 0; i < j->signatures_count && !good && !v->message.failed; i++)
+        good = mr_pubkey_verify(key->public, text, (struct mr_str){(const char *)j->signatures[i], j->sizes[i]});
+    return good;
+}
+
+static size_t match_filled(struct mr_verifier *v, const struct mr_str *filled, const struct judged *j)
+{
+    for (size_t k = 0; k < v->keys_count; k++)
+        if (fits(v, &v->keys[k], filled, j))
+            return k; /* which secret is in use is no secret */
+    return SECRETS_MAX;
+}
+
+size_t verifier_match(struct mr_verifier *v, const struct mr_signed_request *req, const struct judged *j, struct mr_verified *out)
+{
+    struct mr_str filled[PIECES_MAX];
+    if (!verifier_fill(v, req, j, filled, out))
+        return SECRETS_MAX;
+    size_t k = match_filled(v, filled, j);
+    if (k == SECRETS_MAX && v->scheme.url_ports) {
+        struct mr_signed_request other = *req;
+        other.url = place_port_toggled(req->url, &v->scratch);
+        if (verifier_fill(v, &other, j, filled, out))
+            k = match_filled(v, filled, j);
+    }
+    if (k == SECRETS_MAX && out->cause == MR_CAUSE_NONE)
+        refuse(out, MR_CAUSE_SIGNATURE, "the signature matches none of %zu secrets", v->keys_count);
+    return k;
 }
 
 static void check_time(const struct mr_verifier *v, struct mr_str text, int64_t now_us, struct mr_verified *out)
@@ -536,132 +487,164 @@ static void check_time(const struct mr_verifier *v, struct mr_str text, int64_t 
                (long long)(v->scheme.tolerance_ms / 1000));
 }
 
-void mr_verify(struct mr_verifier *v, const struct mr_signed_request *req, int64_t now_us, struct mr_verified *out)
+static void judge_signed(struct mr_verifier *v, const struct mr_signed_request *req, struct mr_str group, int64_t now_us,
+                         struct mr_verified *out)
 {
     struct judged j;
-    struct mr_str filled[PIECES_MAX];
     out->cause = MR_CAUSE_NONE;
-    out->secret = 0;
-    out->reason[0] = 0;
-    out->covers = v->scheme.none ? "none" : v->covers_body ? "body" : "token";
-    if (v->scheme.none)
+    if (!read_all(v, req, group, &j, out))
         return;
-    j.signatures_count = 0;
-    j.timestamp = j.id = (struct mr_str){0};
-    if (!read_headers(v, req->head, &j, out) || !fill_pieces(v, req, &j, filled, out))
+    size_t secret = verifier_match(v, req, &j, out);
+    if (secret == SECRETS_MAX)
         return;
-    size_t secret = match(v, filled, &j);
-    if (secret == SECRETS_MAX) {
-        refuse(out, MR_CAUSE_SIGNATURE, "the signature matches none of %zu secrets", v->keys_count);
-        return;
-    }
     out->secret = (unsigned)secret;
     if (v->scheme.timestamp)
         check_time(v, j.timestamp, now_us, out);
 }
 
-/* ---- signing ---- */
-
-static void put_time(const struct mr_scheme *s, int64_t now_us, char out[TIMESTAMP_MAX])
+/* Each group has a time and signatures of its own: the first that is good counts, else what was wrong with the last. */
+static void judge_groups(struct mr_verifier *v, const struct mr_signed_request *req, int64_t now_us, struct mr_verified *out)
 {
-    if (s->unit == MR_UNIT_RFC3339)
-        mr_time_text(now_us, out);
-    else
-        snprintf(out, TIMESTAMP_MAX, "%lld", (long long)(now_us / (s->unit == MR_UNIT_S ? 1000000 : 1000)));
-}
-
-static void put_mac(const struct mr_scheme *s, const unsigned char *mac, struct mr_buf *out)
-{
-    size_t size = mr_digest_size(s->digest);
-    if (s->encoding == MR_ENC_HEX) {
-        mr_hex_put(out, mac, size);
+    enum { GROUPS_MAX = 4 };
+    struct mr_str value;
+    if (!only_header(req->head, mr_str_c(v->scheme.header), &value, out))
         return;
+    for (int i = 0; i < GROUPS_MAX && value.n; i++) {
+        const char *end = memchr(value.p, v->scheme.groups, value.n);
+        struct mr_str group = {value.p, end ? (size_t)(end - value.p) : value.n};
+        value = end ? (struct mr_str){end + 1, value.n - group.n - 1} : (struct mr_str){0};
+        judge_signed(v, req, group, now_us, out);
+        if (out->cause == MR_CAUSE_NONE)
+            return;
     }
-    size_t at = out->n;
-    mr_base64_put(out, (struct mr_str){(const char *)mac, size});
-    if (s->encoding != MR_ENC_BASE64URL)
-        return;
-    for (size_t i = at; i < out->n; i++)
-        out->p[i] = out->p[i] == '+' ? '-' : out->p[i] == '/' ? '_' : out->p[i];
-    while (out->n > at && out->p[out->n - 1] == '=')
-        out->n--;
+    if (out->cause == MR_CAUSE_NONE)
+        refuse(out, MR_CAUSE_MISSING, "header %s is empty", v->scheme.header);
 }
 
-enum mr_code mr_sign(struct mr_verifier *v, const struct mr_signed_request *req, int64_t now_us, struct mr_buf *headers,
-                     struct mr_err *err)
+/* ---- tokens ---- */
+
+static void judge_token(struct mr_verifier *v, const struct mr_signed_request *req, struct mr_verified *out)
 {
     const struct mr_scheme *s = &v->scheme;
-    if (s->none)
-        return MR_OK;
-    struct judged j = {0};
-    struct mr_str filled[PIECES_MAX];
-    struct mr_verified out;
-    char timestamp[TIMESTAMP_MAX], id[48] = "msg_";
-    unsigned char random[12], mac[MR_DIGEST_MAX];
-    put_time(s, now_us, timestamp);
-    j.timestamp = mr_str_c(timestamp);
-    if (s->id) {
-        struct mr_buf hex;
-        mr_buf_init(&hex, 64);
-        mr_random(random, sizeof random);
-        mr_hex_put(&hex, random, sizeof random);
-        snprintf(id, sizeof id, "msg_%s", mr_buf_cstr(&hex));
-        mr_buf_free(&hex);
-        j.id = mr_str_c(id);
-        mr_buf_printf(headers, "%s: %s\r\n", s->id, id);
-    }
-    if (!fill_pieces(v, req, &j, filled, &out))
-        return mr_err_set(err, MR_ECONFIG, "cannot sign: %s", out.reason);
-    mr_hmac(v->keys[0], filled, v->pieces_count, mac);
-    if (v->ts_header.p)
-        mr_buf_printf(headers, "%s: %s\r\n", v->ts_header.p, timestamp);
-    mr_buf_printf(headers, "%s: ", s->header);
-    if (v->ts_element.p)
-        mr_buf_printf(headers, "%s%c%s%c", v->ts_element.p, s->assign, timestamp, s->list);
-    if (s->assign)
-        mr_buf_printf(headers, "%s%c", s->take, s->assign);
-    mr_buf_puts(headers, s->prefix);
-    put_mac(s, mac, headers);
-    mr_buf_puts(headers, "\r\n");
-    return headers->failed ? mr_err_set(err, MR_ETOOBIG, "signature headers") : MR_OK;
-}
-
-/* ---- guessing ---- */
-
-static bool matches_with(struct mr_verifier *v, const struct mr_signed_request *req, struct mr_str body)
-{
-    struct mr_signed_request changed = *req;
-    struct mr_verified out;
-    struct judged j;
-    struct mr_str filled[PIECES_MAX];
-    changed.body = body;
-    j.signatures_count = 0;
-    j.timestamp = j.id = (struct mr_str){0};
-    return read_headers(v, req->head, &j, &out) && fill_pieces(v, &changed, &j, filled, &out) &&
-           match(v, filled, &j) != SECRETS_MAX;
-}
-
-void mr_verify_guess(struct mr_verifier *v, const struct mr_signed_request *req, struct mr_buf *out)
-{
-    if (v->scheme.none)
+    struct mr_str value;
+    size_t prefix = strlen(s->prefix), n = 0;
+    unsigned char given[MR_DIGEST_MAX], wanted[MR_DIGEST_MAX];
+    if (v->reads_json && mr_json_check(req->body, NULL) != MR_OK) {
+        refuse(out, MR_CAUSE_FORMAT, "the body is not JSON, and the token is one of its fields");
         return;
-    struct mr_str body = req->body;
-    struct mr_buf changed;
-    mr_buf_init(&changed, body.n * 2 + 64);
-    if (mr_json_compact(body, &changed, NULL) == MR_OK && matches_with(v, req, mr_buf_str(&changed))) {
-        mr_buf_puts(out, "the secret is right, but the body was re-encoded on its way: white space was added");
-    } else if (body.n && isspace((unsigned char)body.p[body.n - 1])) {
-        struct mr_str cut = body;
-        while (cut.n && isspace((unsigned char)cut.p[cut.n - 1]))
-            cut.n--;
-        if (matches_with(v, req, cut))
-            mr_buf_puts(out, "the secret is right, but white space was added at the end of the body");
-    } else {
-        mr_buf_clear(&changed);
-        mr_buf_put(&changed, body.p, body.n);
-        mr_buf_putc(&changed, '\n');
-        if (matches_with(v, req, mr_buf_str(&changed)))
-            mr_buf_puts(out, "the secret is right, but the line end at the end of the body is missing");
     }
-    mr_buf_free(&changed);
+    if (!(s->signature ? read_place(v, req, v->where, &value, out) : only_header(req->head, mr_str_c(s->header), &value, out)))
+        return;
+    /* the names of authentication schemes are case-insensitive: RFC 9110, 11.1 */
+    if (value.n < prefix || strncasecmp(value.p, s->prefix, prefix) != 0) {
+        refuse(out, MR_CAUSE_FORMAT, "header %s does not begin with \"%s\"", place_name(s), s->prefix);
+        return;
+    }
+    value = (struct mr_str){value.p + prefix, value.n - prefix};
+    if (s->kind == MR_KIND_BASIC) {
+        size_t at = v->scratch.n;
+        if (!mr_buf_reserve(&v->scratch, value.n + 1) ||
+            !mr_base64_get(value, false, (unsigned char *)v->scratch.p + at, value.n, &n)) {
+            refuse(out, MR_CAUSE_FORMAT, "header %s holds no base64", place_name(s));
+            return;
+        }
+        value = (struct mr_str){v->scratch.p + at, n};
+    }
+    mr_hmac(v->blind, &value, 1, given);
+    for (size_t k = 0; k < v->keys_count; k++) {
+        struct mr_str secret = {v->keys[k].text, v->keys[k].n};
+        mr_hmac(v->blind, &secret, 1, wanted);
+        if (mr_equal_ct(given, wanted, mr_digest_size(MR_SHA256))) {
+            out->secret = (unsigned)k;
+            return;
+        }
+    }
+    refuse(out, MR_CAUSE_SIGNATURE, "the token is none of %zu secrets", v->keys_count);
+}
+
+/* ---- JSON Web Tokens ---- */
+
+static bool jwt_fits(const struct mr_verifier *v, struct key *key, const struct mr_jwt *t)
+{
+    unsigned char mac[MR_DIGEST_MAX], der[SIGNATURE_BYTES];
+    size_t n;
+    if (v->scheme.jwt_es256)
+        return mr_ecdsa_der((struct mr_str){(const char *)t->signature, t->signature_n}, der, sizeof der, &n) &&
+               mr_pubkey_verify(key->public, t->signed_text, (struct mr_str){(const char *)der, n});
+    mr_hmac(key->mac, &t->signed_text, 1, mac);
+    return t->signature_n == mr_digest_size(v->scheme.digest) && mr_equal_ct(mac, t->signature, t->signature_n);
+}
+
+/* The signature held: do the claims speak of this body, this issuer, and now? */
+static void judge_claims(const struct mr_verifier *v, const struct mr_jwt *t, struct mr_str body, int64_t now_us,
+                         struct mr_verified *out)
+{
+    const struct mr_scheme *s = &v->scheme;
+    size_t n = mr_digest_size(MR_SHA256);
+    unsigned char digest[MR_DIGEST_MAX], told[MR_DIGEST_MAX];
+    struct mr_json_slice claim = mr_json_at(t->claims, mr_str_c(s->jwt_claim));
+    struct mr_json_slice issuer = mr_json_at(t->claims, MR_STR("/iss"));
+    mr_digest(MR_SHA256, body, digest);
+    if (claim.type != MR_JSON_STRING || claim.raw.n != 2 * n + 2 ||
+        !mr_hex_get((struct mr_str){claim.raw.p + 1, 2 * n}, told, n) || !mr_equal_ct(told, digest, n)) {
+        refuse(out, MR_CAUSE_SIGNATURE, "claim %s of the token is not the SHA-256 of the body", s->jwt_claim + 1);
+        return;
+    }
+    size_t iss = s->jwt_issuer ? strlen(s->jwt_issuer) : 0;
+    if (iss && (issuer.type != MR_JSON_STRING || issuer.raw.n != iss + 2 || memcmp(issuer.raw.p + 1, s->jwt_issuer, iss) != 0)) {
+        refuse(out, MR_CAUSE_SIGNATURE, "the token's iss is not \"%s\"", s->jwt_issuer);
+        return;
+    }
+    if (!s->timestamp)
+        return;
+    struct mr_json_slice iat = mr_json_at(t->claims, MR_STR("/iat"));
+    if (iat.type != MR_JSON_NUMBER)
+        refuse(out, MR_CAUSE_MISSING, "the token has no iat");
+    else
+        check_time(v, iat.raw, now_us, out);
+}
+
+static void judge_jwt(struct mr_verifier *v, const struct mr_signed_request *req, int64_t now_us, struct mr_verified *out)
+{
+    struct mr_str token;
+    struct mr_jwt t;
+    if (!only_header(req->head, mr_str_c(v->scheme.header), &token, out))
+        return;
+    if (!mr_buf_reserve(&v->scratch, token.n + 16)) {
+        refuse(out, MR_CAUSE_FORMAT, "no memory for the token");
+        return;
+    }
+    const char *wrong = mr_jwt_cut(token, v->scheme.jwt_es256 ? "ES256" : "HS256", &v->scratch, &t);
+    if (wrong) {
+        refuse(out, MR_CAUSE_FORMAT, "header %s holds no token: %s", v->scheme.header, wrong);
+        return;
+    }
+    for (size_t k = 0; k < v->keys_count; k++)
+        if (jwt_fits(v, &v->keys[k], &t)) {
+            out->secret = (unsigned)k;
+            judge_claims(v, &t, req->body, now_us, out);
+            return;
+        }
+    refuse(out, MR_CAUSE_SIGNATURE, "the token's signature matches none of %zu secrets", v->keys_count);
+}
+
+void mr_verify(struct mr_verifier *v, const struct mr_signed_request *req, int64_t now_us, struct mr_verified *out)
+{
+    const struct mr_scheme *s = &v->scheme;
+    out->cause = MR_CAUSE_NONE;
+    out->secret = 0;
+    out->reason[0] = 0;
+    out->covers = s->none ? "none" : s->covers ? s->covers : v->covers_body ? "body" : "token";
+    if (s->none)
+        return;
+    if (!verifier_scratch(v, req))
+        refuse(out, MR_CAUSE_FORMAT, "no memory to read the signed fields");
+    else if (s->kind == MR_KIND_TOKEN || s->kind == MR_KIND_BASIC)
+        judge_token(v, req, out);
+    else if (s->kind == MR_KIND_JWT)
+        judge_jwt(v, req, now_us, out);
+    else if (s->groups)
+        judge_groups(v, req, now_us, out);
+    else
+        judge_signed(v, req, (struct mr_str){0}, now_us, out);
 }
