@@ -41,6 +41,8 @@
       "millrace check -c FILE --offline")                                                                                                 \
     X(MR_A_UNVERIFIED, "unverified_source", WARN, "a webhook source accepts anything: verify is none",                                    \
       "give it a scheme and secrets")                                                                                                     \
+    X(MR_A_CERTIFICATE, "tls_certificate", WARN, "a certificate of the webhook listener ends soon, has ended, or cannot be read again",        \
+      "renew the file and SIGHUP; connections that exist live on")                                                                        \
     X(MR_A_SILENT, "source_silent", ERROR, "no event came for longer than expect.every",                                                  \
       "is the webhook still switched on at the vendor, and its address the right one? Refused requests are another alert")                \
     X(MR_A_ALL_FAILING, "all_requests_failing", ERROR, "every signed request is refused, and has been for a while",                       \

@@ -10,6 +10,7 @@
 #include "millrace/buf.h"
 #include "millrace/loop.h"
 #include "millrace/record.h"
+#include "millrace/tls.h"
 
 struct mr_http_server;
 struct mr_http_request;
@@ -55,12 +56,15 @@ struct mr_http_options {
     const char *name;                 /* label of metrics: "webhook", "admin" */
     struct mr_http_limits limits;
     struct mr_http_handler handler;
+    struct mr_tls *tls;               /* NULL: plain HTTP. Held by the server */
     size_t memory;                    /* cap of its share of the budget; 0: the default */
 };
 void mr_http_limits_default(struct mr_http_limits *limits);
 MR_MUST enum mr_code mr_http_listen(const struct mr_http_options *options, struct mr_http_server **out, struct mr_err *err);
 int mr_http_port(const struct mr_http_server *s);
 void mr_http_limits_set(struct mr_http_server *s, const struct mr_http_limits *limits); /* reload */
+/* Of connections to come; those that are here keep what they began with. */
+void mr_http_tls_set(struct mr_http_server *s, struct mr_tls *tls);
 /* Drain: stops accepting, closes idle connections, answers the rest with Connection: close; cb when none is left. */
 void mr_http_drain(struct mr_http_server *s, void (*cb)(void *arg), void *arg);
 /* Closes everything at once (requests that are out may still be answered: into the void); cb when all handles are closed; then freed. */

@@ -24,6 +24,9 @@
     X(MR_M_SOURCE_PAUSED, "millrace_source_paused", GAUGE, "1 while the source is paused by hand.", "source")                             \
     X(MR_M_HTTP_CONNECTIONS, "millrace_http_connections", GAUGE, "Open connections of a listener.", "listener")                           \
     X(MR_M_HTTP_REFUSED, "millrace_http_refused_total", COUNTER, "Requests refused before a source saw them.", "listener,cause")          \
+    X(MR_M_TLS_HANDSHAKES, "millrace_tls_handshakes_total", COUNTER, "TLS handshakes that succeeded: full or resumed by a ticket.",         \
+      "listener,kind")                                                                                                                    \
+    X(MR_M_TLS_EXPIRY, "millrace_tls_certificate_expiry_time_seconds", GAUGE, "When a certificate ends, seconds since 1970.", "certificate") \
     X(MR_M_WEBHOOK_REQUESTS, "millrace_webhook_requests_total", COUNTER, "Requests of a source, by outcome and cause.",                   \
       "source,outcome,cause")                                                                                                             \
     X(MR_M_WEBHOOK_BYTES, "millrace_webhook_body_bytes_total", COUNTER, "Body bytes accepted.", "source")                                 \

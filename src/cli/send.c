@@ -4,6 +4,7 @@
 
 #include "millrace/clock.h"
 #include "millrace/file.h"
+#include "millrace/tls.h"
 
 #include <errno.h>
 #include <netdb.h>
@@ -19,7 +20,9 @@ static const char help[] =
     "Signs the body (a file, or stdin) with the source's first secret as the vendor would, POSTs it, prints the "
     "answer.\n"
     "\n"
-    "  --to URL   http://host:port/path; default: this machine, the port of http.listen, the source's path\n"
+    "  --to URL     http(s)://host:port/path; default: this machine, the port of http.listen, the source's path\n"
+    "  --ca FILE    https: who signs its certificate (PEM), instead of those whom this machine trusts\n"
+    "  --insecure   https: whoever answers is believed. On the default address always: it is this machine\n"
     "\n"
     "Exit code 0 if the answer is 2xx, else 1.\n";
 
@@ -28,14 +31,24 @@ enum { BODY_MAX = 256 << 20, ANSWER_MAX = 1 << 20, TIMEOUT_S = 30 };
 struct url {
     char host[256], port[8];
     const char *target;
+    bool tls;
+};
+struct way { /* how to get there */
+    const char *to, *ca;
+    bool insecure;
+};
+struct line { /* to the server */
+    int fd;
+    struct mr_tls_client *tls; /* NULL: plain */
 };
 
 static bool cut_url(const char *text, struct url *out)
 {
-    static const char scheme[] = "http://";
-    if (strncmp(text, scheme, sizeof scheme - 1) != 0)
+    static const char plain[] = "http://", tls[] = "https://";
+    out->tls = strncmp(text, tls, sizeof tls - 1) == 0;
+    if (!out->tls && strncmp(text, plain, sizeof plain - 1) != 0)
         return false;
-    text += sizeof scheme - 1;
+    text += out->tls ? sizeof tls - 1 : sizeof plain - 1;
     size_t authority = strcspn(text, "/");
     out->target = text[authority] ? text + authority : "/";
     const char *end = text + authority, *colon = NULL;
@@ -44,7 +57,7 @@ static bool cut_url(const char *text, struct url *out)
     size_t host = (size_t)((colon ? colon : end) - text), port = colon ? (size_t)(end - colon - 1) : 0;
     bool bracket = host > 2 && text[0] == '[';
     snprintf(out->host, sizeof out->host, "%.*s", (int)(bracket ? host - 2 : host), text + bracket);
-    snprintf(out->port, sizeof out->port, "%.*s", port ? (int)port : 2, port ? colon + 1 : "80");
+    snprintf(out->port, sizeof out->port, "%.*s", port ? (int)port : 3, port ? colon + 1 : out->tls ? "443" : "80");
     return out->host[0] != 0;
 }
 
@@ -74,12 +87,46 @@ static int connect_to(const struct url *url, struct mr_err *err)
     return fd;
 }
 
-static int post(const struct url *url, struct mr_str headers, struct mr_str body)
+static enum mr_code line_open(const struct url *url, const struct way *way, struct line *line, struct mr_err *err)
+{
+    line->tls = NULL;
+    line->fd = connect_to(url, err);
+    if (line->fd < 0)
+        return MR_ENET;
+    bool ourselves = !way->to;
+    if (!url->tls || mr_tls_dial(line->fd, url->host, way->ca, way->insecure || ourselves, &line->tls, err) == MR_OK)
+        return MR_OK;
+    close(line->fd);
+    return err->code;
+}
+
+static enum mr_code line_send(struct line *line, struct mr_str bytes, struct mr_err *err)
+{
+    return line->tls ? mr_tls_send(line->tls, bytes.p, bytes.n, err) : mr_write_all(line->fd, bytes.p, bytes.n, "request", err);
+}
+
+static void line_read_all(struct line *line, struct mr_buf *out, struct mr_err *err)
+{
+    long n = 1;
+    while (n > 0 && mr_buf_reserve(out, 4096)) {
+        n = line->tls ? mr_tls_receive(line->tls, out->p + out->n, 4096, err) : (long)read(line->fd, out->p + out->n, 4096);
+        out->n += n > 0 ? (size_t)n : 0;
+    }
+}
+
+static void line_close(struct line *line)
+{
+    mr_tls_hang_up(line->tls);
+    close(line->fd);
+}
+
+static int post(const struct url *url, const struct way *way, struct mr_str headers, struct mr_str body)
 {
     struct mr_err err = {0};
     struct mr_buf request, answer;
-    int fd = connect_to(url, &err), status = 0;
-    if (fd < 0) {
+    struct line line;
+    int status = 0;
+    if (line_open(url, way, &line, &err) != MR_OK) {
         fprintf(stderr, "millrace send: %s\n", err.msg);
         return 1;
     }
@@ -93,16 +140,12 @@ static int post(const struct url *url, struct mr_str headers, struct mr_str body
     mr_buf_puts(&request, "\r\n");
     mr_buf_put(&request, body.p, body.n);
     /* An early refusal may close while we still write: the answer is read all the same. */
-    bool sent = !request.failed && mr_write_all(fd, request.p, request.n, "request", &err) == MR_OK;
-    ssize_t n = 1;
-    while (n > 0 && mr_buf_reserve(&answer, 4096)) {
-        n = read(fd, answer.p + answer.n, 4096);
-        answer.n += n > 0 ? (size_t)n : 0;
-    }
-    close(fd);
+    bool sent = !request.failed && line_send(&line, mr_buf_str(&request), &err) == MR_OK;
+    line_read_all(&line, &answer, &err);
+    line_close(&line);
     const char *text = mr_buf_cstr(&answer);
     if (sscanf(text, "HTTP/1.%*d %d", &status) != 1)
-        fprintf(stderr, "millrace send: no answer%s%s\n", sent ? "" : ": ", sent ? "" : err.msg);
+        fprintf(stderr, "millrace send: no answer%s%s\n", sent && !err.msg[0] ? "" : ": ", err.msg);
     else {
         const char *rest = strstr(text, "\r\n\r\n");
         printf("%d %s", status, rest && rest[4] ? rest + 4 : "\n");
@@ -129,7 +172,7 @@ static bool read_body(const char *path, struct mr_buf *out)
     return !out->failed;
 }
 
-static int sign_and_post(const struct mr_config *config, size_t at, const char *path, const char *to)
+static int sign_and_post(const struct mr_config *config, size_t at, const char *path, const struct way *way)
 {
     const struct mr_config_source *source = &config->sources[at];
     const struct mr_door *door = config->doors[source->door];
@@ -149,10 +192,10 @@ static int sign_and_post(const struct mr_config *config, size_t at, const char *
         if (door->sign(source->options, config->hub_options[source->door], mr_buf_str(&body), mr_wall_us(), &url_text,
                        &headers, &err) != MR_OK)
             fprintf(stderr, "millrace send: %s\n", err.msg);
-        else if (!cut_url(to ? to : mr_buf_cstr(&url_text), &url))
-            fprintf(stderr, "millrace send: --to must be http://host:port/path, not \"%s\"\n", to);
+        else if (!cut_url(way->to ? way->to : mr_buf_cstr(&url_text), &url))
+            fprintf(stderr, "millrace send: --to must be http://host:port/path or https://…, not \"%s\"\n", way->to);
         else
-            exit_code = post(&url, mr_buf_str(&headers), mr_buf_str(&body));
+            exit_code = post(&url, way, mr_buf_str(&headers), mr_buf_str(&body));
     }
     mr_buf_free(&body);
     mr_buf_free(&headers);
@@ -162,8 +205,8 @@ static int sign_and_post(const struct mr_config *config, size_t at, const char *
 
 int mr_cli_send(int argc, char **argv)
 {
-    const char *to = NULL;
-    const struct cli_flag flags[] = {{"--to", &to, NULL}, {0}};
+    struct way way = {0};
+    const struct cli_flag flags[] = {{"--to", &way.to, NULL}, {"--ca", &way.ca, NULL}, {"--insecure", NULL, &way.insecure}, {0}};
     struct cli_args args;
     int exit_code;
     if (!cli_parse(argc, argv, help, flags, &args, &exit_code))
@@ -178,7 +221,7 @@ int mr_cli_send(int argc, char **argv)
     ptrdiff_t at = mr_config_find(config, args.words[0]);
     if (at < 0)
         fprintf(stderr, "millrace send: no source \"%s\" in %s\n", args.words[0], args.config);
-    exit_code = at < 0 ? 2 : sign_and_post(config, (size_t)at, args.words_count == 2 ? args.words[1] : NULL, to);
+    exit_code = at < 0 ? 2 : sign_and_post(config, (size_t)at, args.words_count == 2 ? args.words[1] : NULL, &way);
     mr_config_free(config);
     return exit_code;
 }

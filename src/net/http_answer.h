@@ -27,6 +27,10 @@
     X(TIMEOUT_HEADER, "timeout_header", 408, "headers came too slowly")                                                \
     X(TIMEOUT_BODY, "timeout_body", 408, "body came too slowly")                                                       \
     X(SLOW_BODY, "slow_body", 408, "body came too slowly")                                                             \
+    X(TLS_PLAIN, "tls_plain_http", 400, "this port speaks TLS: use https")                                             \
+    X(TLS_HANDSHAKE, "tls_handshake", 400, "TLS handshake failed")                                                      \
+    X(TLS_CLIENT, "tls_client_certificate", 400, "no good certificate of the client")                                  \
+    X(TLS_RECORD, "tls_record", 400, "TLS record cannot be read")                                                      \
     X(MEMORY, "memory", 503, "no memory for this request now")                                                         \
     X(TOO_MANY_CONNECTIONS, "too_many_connections", 503, "too many connections")                                       \
     X(TOO_MANY_OF_PEER, "too_many_of_peer", 503, "too many connections from this address")                             \

@@ -155,7 +155,7 @@ static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf)
     struct mr_conn *c = MR_OF(h, struct mr_conn, tcp);
     (void)suggested;
     size_t used = c->own_at + c->own_n;
-    if (is_one_of(c, PARSING) && c->own_n > 0 && used < c->own_size)
+    if (!c->tls && is_one_of(c, PARSING) && c->own_n > 0 && used < c->own_size)
         *buf = uv_buf_init(c->own + used, (unsigned)(c->own_size - used));
     else
         *buf = uv_buf_init(c->server->read, MR_HTTP_READ);
@@ -227,7 +227,7 @@ static void send_late(struct mr_conn *c, struct mr_str bytes)
 }
 
 /* Closes the connection if it cannot. */
-static void conn_send(struct mr_conn *c, struct mr_str bytes)
+void mr_conn_wire(struct mr_conn *c, struct mr_str bytes)
 {
     uv_buf_t buf = uv_buf_init(NULL, 0);
     memcpy(&buf.base, &bytes.p, sizeof buf.base); /* libuv's field lacks the const; it only reads */
@@ -240,6 +240,14 @@ static void conn_send(struct mr_conn *c, struct mr_str bytes)
     size_t sent = rc > 0 ? (size_t)rc : 0;
     if (sent < bytes.n)
         send_late(c, (struct mr_str){bytes.p + sent, bytes.n - sent});
+}
+
+static void conn_send(struct mr_conn *c, struct mr_str bytes)
+{
+    if (c->tls && !mr_conn_tls_write(c, bytes, &bytes))
+        mr_conn_close(c); /* before its handshake, or after it failed: nobody could read it */
+    else
+        mr_conn_wire(c, bytes);
 }
 
 static size_t flatten(char *out, const struct mr_http_answer *a, bool http10, bool close, bool with_body)
@@ -281,10 +289,13 @@ static void send_answer(struct mr_conn *c, const struct mr_http_answer *a)
 
 /* All is said. The peer may still be sending what we refused: closing now would reset the connection under the answer.
  */
-static void conn_linger(struct mr_conn *c)
+void mr_conn_linger(struct mr_conn *c)
 {
     uv_os_fd_t fd;
     own_free(c);
+    mr_conn_tls_end(c);
+    if (c->state == MR_CONN_CLOSED)
+        return;
     if (c->eof || uv_fileno((uv_handle_t *)&c->tcp, &fd) != 0 || shutdown(fd, SHUT_WR) != 0) {
         mr_conn_close(c);
         return;
@@ -304,7 +315,7 @@ static void conn_answered(struct mr_conn *c)
     }
     c->begun = false;
     if (c->close_after)
-        conn_linger(c);
+        mr_conn_linger(c);
     else
         conn_go(c, c->skip > 0 ? MR_CONN_BODY : MR_CONN_IDLE);
 }
@@ -522,21 +533,35 @@ void mr_conn_go_on(struct mr_conn *c)
     }
 }
 
-static void on_eof(struct mr_conn *c)
+void mr_conn_eof(struct mr_conn *c)
 {
     c->eof = true;
-    c->reading = false;
+    set_reading(c, false);
     if (c->state == MR_CONN_LINGER)
         mr_conn_close(c);
     else if (is_one_of(c, PARSING))
         mr_conn_go_on(c);
 }
 
+/* Bytes of a request, in a buffer of the server's. */
+void mr_conn_take(struct mr_conn *c, char *bytes, size_t n)
+{
+    if (is_one_of(c, ANSWER_DUE)) {
+        own_put_ahead(c, bytes, n);
+        read_or_not(c);
+    } else if (c->own_n > 0) {
+        own_put(c, bytes, n);
+        mr_conn_go_on(c);
+    } else {
+        run_now(c, bytes, n);
+    }
+}
+
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 {
     struct mr_conn *c = MR_OF(stream, struct mr_conn, tcp);
     if (n == UV_EOF)
-        on_eof(c);
+        mr_conn_eof(c);
     else if (n < 0)
         mr_conn_close(c);
     if (n <= 0)
@@ -546,17 +571,13 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
         c->drained += got;
         if (c->drained > MR_HTTP_DRAIN)
             mr_conn_close(c);
-    } else if (is_one_of(c, ANSWER_DUE)) {
-        own_put_ahead(c, buf->base, got);
-        read_or_not(c);
+    } else if (c->tls) {
+        mr_conn_tls_read(c, (struct mr_str){buf->base, got});
     } else if (buf->base != c->server->read) {
         c->own_n += (uint32_t)got;
         run_now(c, c->own + c->own_at, c->own_n);
-    } else if (c->own_n > 0) {
-        own_put(c, buf->base, got);
-        mr_conn_go_on(c);
     } else {
-        run_now(c, buf->base, got);
+        mr_conn_take(c, buf->base, got);
     }
 }
 
@@ -601,6 +622,7 @@ static void on_closed(uv_handle_t *h)
     struct mr_conn *c = MR_OF(h, struct mr_conn, tcp);
     struct mr_http_server *s = c->server;
     own_free(c);
+    mr_conn_tls_free(c);
     mr_link_out(&c->all);
     mr_link_out(&c->ready);
     if (c->peer)
@@ -616,8 +638,12 @@ void mr_conn_close(struct mr_conn *c)
 {
     if (c->state == MR_CONN_CLOSED)
         return;
+    mr_conn_tls_end(c);
+    if (c->state == MR_CONN_CLOSED)
+        return; /* it could not even say so */
     conn_go(c, MR_CONN_CLOSED);
     mr_link_out(&c->ready);
+    mr_link_out(&c->shaking);
     c->reading = false;
     uv_close((uv_handle_t *)&c->tcp, on_closed);
 }
@@ -631,6 +657,7 @@ struct mr_conn *mr_conn_new(struct mr_http_server *s, int fd, const struct socka
     mr_link_init(&c->all);
     mr_link_init(&c->due);
     mr_link_init(&c->ready);
+    mr_link_init(&c->shaking);
     uv_tcp_init(&s->loop->uv, &c->tcp);
     if (uv_tcp_open(&c->tcp, fd) != 0) {
         close(fd);

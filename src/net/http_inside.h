@@ -18,6 +18,7 @@
 
 #include "millrace/budget.h"
 #include "millrace/metrics.h"
+#include "net/tls_conn.h"
 
 #include <netinet/in.h>
 #include <stdalign.h>
@@ -33,6 +34,8 @@ enum {
     MR_HTTP_ACCEPTS = 64,    /* connections accepted in one turn */
     MR_HTTP_ABOVE_CAP = 64,  /* refused connections that may linger beyond the cap */
     MR_HTTP_RATE_AFTER_MS = 5000,
+    MR_HTTP_PLAIN = MR_HTTP_READ + MR_TLS_KEPT + MR_TLS_RECORD, /* what a read can be once decrypted */
+    MR_HTTP_SHAKES = 2, /* steps of TLS handshakes in one turn: a millisecond or so each */
     MR_HTTP_CRLFS = 4, /* bytes of empty lines before a request: two, as old clients send after a body */
 };
 
@@ -90,6 +93,8 @@ struct mr_conn {
     struct mr_http_server *server; /* NULL: server and handle are gone, only the answer is awaited */
     struct mr_peer *peer;          /* NULL: refused at the door, not counted */
     struct mr_link all, due, ready;
+    struct mr_tls_conn *tls;  /* NULL: plain */
+    struct mr_link shaking;   /* its handshake has bytes that wait for a turn */
     uint64_t since_ms;        /* joined the list of its state */
     char *own;                /* NULL: none */
     uint32_t own_at, own_n;   /* own[own_at..own_at+own_n): bytes not yet done with */
@@ -102,6 +107,7 @@ struct mr_conn {
     uint8_t crlfs;
     uint8_t late; /* writes that libuv finishes later */
     uint8_t remote_n;
+    bool begun_tls; /* a byte of its handshake has come */
     bool begun;   /* `parse` holds a request that has begun */
     bool out;     /* the handler holds `request` */
     bool handing; /* ... and is inside on_request() */
@@ -147,6 +153,12 @@ struct mr_http_server {
     struct mr_peer *peers[MR_PEER_CHAINS];
     struct mr_cell *open;
     struct mr_cell *refused[MR_CAUSE_COUNT];
+    struct mr_tls *tls;        /* of connections to come; NULL: plain */
+    char *plain;               /* MR_HTTP_PLAIN bytes, once TLS was spoken */
+    struct mr_buf wire;        /* what TLS has to say; for the time of a call */
+    uv_idle_t shake;           /* runs while handshakes wait */
+    struct mr_link shaking;
+    struct mr_cell *shaken[2]; /* full, resumed */
     char read[MR_HTTP_READ];
 };
 
@@ -160,6 +172,20 @@ void mr_conn_refuse(struct mr_conn *c, enum mr_http_cause cause);
 /* The share has room again, perhaps: pay what was kept unpaid, then read all sockets. */
 void mr_conn_resume_all(struct mr_http_server *s);
 struct mr_str mr_conn_remote(const struct mr_conn *c);
+
+/* http_tls.c */
+bool mr_conn_tls_begin(struct mr_conn *c); /* false: no memory for it */
+void mr_conn_tls_read(struct mr_conn *c, struct mr_str bytes);
+bool mr_conn_tls_write(struct mr_conn *c, struct mr_str plain, struct mr_str *wire);
+void mr_conn_tls_end(struct mr_conn *c);  /* says that nothing more comes */
+void mr_conn_tls_free(struct mr_conn *c);
+void mr_http_shake(uv_idle_t *idle);
+
+/* http_conn.c, for http_tls.c: bytes of the wire, and of the request */
+void mr_conn_wire(struct mr_conn *c, struct mr_str bytes);
+void mr_conn_take(struct mr_conn *c, char *bytes, size_t n);
+void mr_conn_eof(struct mr_conn *c);
+void mr_conn_linger(struct mr_conn *c);
 
 /* http_limits.c */
 void mr_conn_list(struct mr_conn *c); /* into the list of its state */

@@ -61,6 +61,9 @@ void mr_http_count_refused(struct mr_http_server *s, enum mr_http_cause cause, s
 static void server_free(struct mr_http_server *s)
 {
     mr_share_free(s->share);
+    mr_tls_drop(s->tls);
+    mr_buf_free(&s->wire);
+    free(s->plain);
     free(s->table.at);
     free(s);
 }
@@ -117,6 +120,13 @@ static void close_connections(struct mr_http_server *s, bool idle_only)
     }
 }
 
+static void on_shake_closed(uv_handle_t *h)
+{
+    struct mr_http_server *s = MR_OF(h, struct mr_http_server, shake);
+    s->handles--;
+    maybe_ended(s);
+}
+
 void mr_http_drain(struct mr_http_server *s, void (*cb)(void *arg), void *arg)
 {
     assert(!s->draining && !s->closing);
@@ -139,6 +149,7 @@ void mr_http_close(struct mr_http_server *s, void (*cb)(void *arg), void *arg)
     if (!uv_is_closing((uv_handle_t *)&s->listener))
         uv_close((uv_handle_t *)&s->listener, on_listener_closed);
     uv_close((uv_handle_t *)&s->tick, on_tick_closed);
+    uv_close((uv_handle_t *)&s->shake, on_shake_closed);
     close_connections(s, false);
 }
 
@@ -161,6 +172,10 @@ static void admit(struct mr_http_server *s, int fd, const struct sockaddr_storag
     }
     s->connections++;
     mr_cell_add(s->open, 1);
+    if (c->state != MR_CONN_CLOSED && s->tls && !mr_conn_tls_begin(c)) {
+        mr_http_count_refused(s, MR_CAUSE_MEMORY, mr_conn_remote(c));
+        mr_conn_close(c);
+    }
     c->peer = mr_peer_get(s, from);
     if (cause == MR_CAUSE_NONE && s->limits.connections_per_peer > 0 &&
         c->peer->connections > s->limits.connections_per_peer)
@@ -306,6 +321,8 @@ static void make_table(struct mr_http_server *s)
 static void make_cells(struct mr_http_server *s, const char *name)
 {
     s->open = mr_metric(s->loop->metrics, MR_M_HTTP_CONNECTIONS, name);
+    s->shaken[0] = mr_metric(s->loop->metrics, MR_M_TLS_HANDSHAKES, name, "full");
+    s->shaken[1] = mr_metric(s->loop->metrics, MR_M_TLS_HANDSHAKES, name, "resumed");
     for (unsigned i = MR_CAUSE_NONE + 1; i < MR_CAUSE_COUNT; i++)
         s->refused[i] = mr_metric(s->loop->metrics, MR_M_HTTP_REFUSED, name, mr_http_cause_name((enum mr_http_cause)i));
 }
@@ -330,6 +347,8 @@ enum mr_code mr_http_listen(const struct mr_http_options *options, struct mr_htt
     s->fd = s->spare_fd = -1;
     mr_link_init(&s->all);
     mr_link_init(&s->ready);
+    mr_link_init(&s->shaking);
+    mr_buf_init(&s->wire, SIZE_MAX / 4); /* an answer, or a flight of a handshake */
     for (size_t i = 0; i < MR_COUNT(s->due); i++)
         mr_link_init(&s->due[i]);
     enum mr_code code = open_listener(s, options->listen, err);
@@ -339,12 +358,14 @@ enum mr_code mr_http_listen(const struct mr_http_options *options, struct mr_htt
     }
     s->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     uv_timer_init(&s->loop->uv, &s->tick);
-    s->handles = 2;
+    uv_idle_init(&s->loop->uv, &s->shake);
+    s->handles = 3;
     size_t limit = mr_budget_limit(s->loop->budget);
     s->share_cap = options->memory == 0 ? limit / 4 : options->memory < limit ? options->memory : limit;
     s->share = mr_share_new(s->loop->budget, options->name, options->memory, mr_http_relieved, s);
     make_table(s);
     make_cells(s, options->name);
+    mr_http_tls_set(s, options->tls);
     mr_http_listening(s, true);
     *out = s;
     return MR_OK;
@@ -360,4 +381,13 @@ void mr_http_limits_set(struct mr_http_server *s, const struct mr_http_limits *l
     assert(!s->running);
     s->limits = *limits;
     make_table(s);
+}
+
+void mr_http_tls_set(struct mr_http_server *s, struct mr_tls *tls)
+{
+    mr_tls_hold(tls);
+    mr_tls_drop(s->tls);
+    s->tls = tls;
+    if (tls && !s->plain && !(s->plain = malloc(MR_HTTP_PLAIN)))
+        abort();
 }

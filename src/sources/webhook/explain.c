@@ -45,7 +45,7 @@ void webhook_check(struct mr_check *c)
 static void default_url(const struct webhook_options *o, const struct hub_options *h, struct mr_buf *url)
 {
     const char *colon = h->http.listen ? strrchr(h->http.listen, ':') : NULL;
-    mr_buf_printf(url, "http://127.0.0.1:%s%s", colon ? colon + 1 : "8080", o->path);
+    mr_buf_printf(url, "%s://127.0.0.1:%s%s", h->http.tls_given ? "https" : "http", colon ? colon + 1 : "8080", o->path);
 }
 
 enum mr_code webhook_sign(const void *options, const void *hub_options, struct mr_str body, int64_t now_us,

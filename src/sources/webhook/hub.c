@@ -72,6 +72,13 @@ static const struct mr_option http_rows[] = {
      .min = "100ms",
      .max = "1d",
      .doc = "How long a connection may idle between requests."},
+    {.name = "tls",
+     .type = MR_T_MAP,
+     .offset = AT(http.tls_given),
+     .offset2 = AT(http.tls),
+     .sub = certs_rows,
+     .flags = MR_OPT_PRESENT,
+     .doc = "The listener speaks TLS (https). Without it plain HTTP, for a proxy that ends TLS in front."},
     {0},
 };
 static const struct mr_option queue_rows[] = {
@@ -150,6 +157,7 @@ enum mr_code mr_webhook_hub_open(void *hub, const struct mr_core *core, const vo
     mr_buf_init(&h->decoded, SIZE_MAX / 4); /* mr_gunzip has its own limit */
     mr_buf_init(&h->url, 1 << 20);
     h->keeper = keeper_new(core);
+    h->certs = certs_new(core->loop);
     h->durable_seconds = mr_metric0(core->loop->metrics, MR_M_WEBHOOK_DURABLE);
     return MR_OK;
 }
@@ -266,6 +274,11 @@ static void limits_of(const struct hub *h, struct mr_http_limits *limits)
     limits->idle_ms = h->o->http.idle_ms;
 }
 
+static const struct certs_options *tls_of(const struct hub *h)
+{
+    return h->o->http.tls_given ? &h->o->http.tls : NULL;
+}
+
 /* Not before the sources are up: a vendor that gets 404 may give the endpoint up. */
 enum mr_code mr_webhook_hub_serve(void *hub, struct mr_err *err)
 {
@@ -275,11 +288,15 @@ enum mr_code mr_webhook_hub_serve(void *hub, struct mr_err *err)
     struct mr_http_options options = {
         .loop = h->core->loop, .listen = h->o->http.listen, .name = "webhook", .handler = receive_handler};
     options.handler.arg = h;
+    if (certs_open(h->certs, tls_of(h), err) != MR_OK)
+        return err->code;
+    options.tls = certs_tls(h->certs);
     limits_of(h, &options.limits);
     if (mr_http_listen(&options, &h->server, err) != MR_OK)
         return mr_err_wrap(err, "http.listen");
     mr_log_info(h->core->loop->log, NULL, "listening", MR_S("listener", "webhook"), MR_S("address", h->o->http.listen),
-                MR_I("port", mr_http_port(h->server)));
+                MR_I("port", mr_http_port(h->server)),
+                MR_S("protocol", options.tls ? "https" : "http"));
     return MR_OK;
 }
 
@@ -290,8 +307,10 @@ void mr_webhook_hub_reload(void *hub, const void *hub_options, size_t sources)
     h->sources = sources;
     struct mr_http_limits limits;
     limits_of(h, &limits);
-    if (h->server)
+    if (h->server) {
         mr_http_limits_set(h->server, &limits);
+        certs_reload(h->certs, tls_of(h), &h->server);
+    }
     if (h->queue)
         mr_queue_limits_set(h->queue, (uint64_t)h->o->queue.max_size, (uint64_t)h->core->disk_reserve);
 }
@@ -329,10 +348,16 @@ void mr_webhook_hub_once(void *hub, void (*cb)(void *arg, const struct mr_err *e
     lander_drain(h->lander, true, on_landed, h);
 }
 
-static void on_keeper_stopped(void *arg)
+static void on_certs_stopped(void *arg)
 {
     struct hub *h = arg;
     h->stop_cb(h->stop_arg);
+}
+
+static void on_keeper_stopped(void *arg)
+{
+    struct hub *h = arg;
+    certs_stop(h->certs, on_certs_stopped, h);
 }
 
 static void on_queue_closed(void *arg)

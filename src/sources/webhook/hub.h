@@ -7,6 +7,7 @@
 #ifndef MR_WEBHOOK_HUB_H
 #define MR_WEBHOOK_HUB_H
 
+#include "certs.h"
 #include "event.h"
 #include "handover.h"
 #include "handshake.h"
@@ -22,6 +23,8 @@ struct hub_options {
         char *listen;
         int64_t body_limit, connections, connections_per_peer;
         int64_t first_byte_ms, header_ms, body_ms, idle_ms;
+        bool tls_given;
+        struct certs_options tls;
     } http;
     struct {
         int64_t segment_size, max_size;
@@ -99,6 +102,7 @@ struct hub {
     struct webhook *routes;
     struct lander *lander;
     struct keeper *keeper;
+    struct certs *certs;
     struct mr_buf event, decoded, url; /* scratch of receive.c */
     uint64_t refused_logged_ms;
     struct mr_cell *durable_seconds;

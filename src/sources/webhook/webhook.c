@@ -199,6 +199,14 @@ static void validate_all(const char *const *names, const void *const *options, c
                          size_t count, const void *hub_options, int64_t memory, struct mr_config_errors *errors)
 {
     const struct hub_options *h = hub_options;
+    struct mr_tls *tls;
+    struct mr_err err;
+    if (h->http.tls_given && h->http.tls.cert && h->http.tls.key) {
+        if (certs_read(&h->http.tls, &tls, &err) == MR_OK)
+            mr_tls_drop(tls);
+        else
+            mr_config_error(errors, mr_config_where(errors, (struct mr_where){0, 0}, "http.tls"), "http.tls: %s", err.msg);
+    }
     validate_size("http", h->http.body_limit, memory,
                   mr_config_where(errors, (struct mr_where){0, 0}, "http.body_limit"), errors);
     for (size_t i = 0; i < count; i++) {
@@ -392,6 +400,8 @@ static void tick(void *self)
 {
     struct webhook *w = self;
     watch_look(w);
+    if (w->hub->certs)
+        certs_look(w->hub->certs, mr_wall_us());
     if (w->hub->lander)
         lander_look(w->hub->lander);
 }

@@ -379,8 +379,8 @@ static void send_to_nobody_ends_with_1_and_to_nonsense_with_2(void **state)
     struct ran r;
     RUN(&r, "send", "-c", f->config, "hub", f->config); /* port 1 of this machine: nobody listens */
     expect(&r, 1, NULL, "is the server running?");
-    RUN(&r, "send", "-c", f->config, "hub", "-", "--to", "https://127.0.0.1/");
-    expect(&r, 2, NULL, "--to must be http://host:port/path, not \"https://127.0.0.1/\"");
+    RUN(&r, "send", "-c", f->config, "hub", "-", "--to", "ftp://127.0.0.1/");
+    expect(&r, 2, NULL, "--to must be http://host:port/path or https://…, not \"ftp://127.0.0.1/\"");
     RUN(&r, "send", "-c", f->config, "hub", "-", "--to", "http:///x");
     expect(&r, 2, NULL, "--to must be");
     RUN(&r, "send", "-c", f->config, "hbu");

@@ -6,5 +6,6 @@ int main(void)
     int failed = run_request_tests();
     failed += run_connection_tests();
     failed += run_limit_tests();
+    failed += run_tls_name_tests();
     return failed;
 }

@@ -33,5 +33,6 @@ static inline void assert_serves(struct fixture *f)
 int run_request_tests(void);
 int run_connection_tests(void);
 int run_limit_tests(void);
+int run_tls_name_tests(void);
 
 #endif

@@ -1,0 +1,12 @@
+# mbedtls as Debian 12 packages it (libmbedtls-dev): no pkg-config file. Gives MbedTLS::MbedTLS: TLS, X.509 and what they stand on.
+find_path(MbedTLS_INCLUDE mbedtls/ssl.h)
+find_library(MbedTLS_TLS mbedtls)
+find_library(MbedTLS_X509 mbedx509)
+find_library(MbedTLS_CRYPTO mbedcrypto)
+include(FindPackageHandleStandardArgs)
+find_package_handle_standard_args(MbedTLS REQUIRED_VARS MbedTLS_INCLUDE MbedTLS_TLS MbedTLS_X509 MbedTLS_CRYPTO)
+if(MbedTLS_FOUND AND NOT TARGET MbedTLS::MbedTLS)
+  add_library(MbedTLS::MbedTLS INTERFACE IMPORTED)
+  target_include_directories(MbedTLS::MbedTLS SYSTEM INTERFACE ${MbedTLS_INCLUDE})
+  target_link_libraries(MbedTLS::MbedTLS INTERFACE ${MbedTLS_TLS} ${MbedTLS_X509} ${MbedTLS_CRYPTO})
+endif()
