@@ -2,6 +2,7 @@
 #include "net/http_parse.h"
 
 #include <assert.h>
+#include <ctype.h>
 #include <strings.h>
 
 enum {
@@ -122,13 +123,70 @@ static bool judge_version(struct mr_parse *p, struct mr_str v)
     return true;
 }
 
+/* Bytes of a host's name that begin here as one: RFC 3986 3.2.2 without the comma, by which somebody before us may have
+ * joined two Hosts. 0: none. */
+static size_t name_step(struct mr_str s)
+{
+    unsigned char c = (unsigned char)s.p[0];
+    if (c == '%')
+        return s.n >= 3 && isxdigit((unsigned char)s.p[1]) && isxdigit((unsigned char)s.p[2]) ? 3 : 0;
+    return is_token(c) ? strchr("#^`|", c) == NULL : c != 0 && strchr("()=;", c) != NULL;
+}
+
+/* Behind "[": up to the bracket that closes an address. 0: there is none. */
+static size_t address_n(struct mr_str s)
+{
+    size_t i = 1;
+    while (i < s.n && (isalnum((unsigned char)s.p[i]) || (s.p[i] != 0 && strchr(":.-_~%", s.p[i]))))
+        i++;
+    return i > 1 && i < s.n && s.p[i] == ']' ? i + 1 : 0;
+}
+
+/* host [":" *DIGIT], RFC 3986 3.2; no user. The host may be empty. */
+static bool authority_is_sane(struct mr_str v)
+{
+    size_t i = 0;
+    if (v.n > 0 && v.p[0] == '[') {
+        i = address_n(v);
+        if (i == 0)
+            return false;
+    }
+    while (i < v.n && v.p[i] != ':') {
+        size_t step = v.p[0] == '[' ? 0 : name_step((struct mr_str){v.p + i, v.n - i});
+        if (step == 0)
+            return false;
+        i += step;
+    }
+    i += i < v.n;
+    while (i < v.n && isdigit((unsigned char)v.p[i]))
+        i++;
+    return i == v.n;
+}
+
+/* The absolute form without its scheme: RFC 9110 4.2.1 has its empty host rejected. */
+static bool names_a_host(struct mr_str rest)
+{
+    struct mr_str authority = {rest.p, 0};
+    while (authority.n < rest.n && rest.p[authority.n] != '/' && rest.p[authority.n] != '?')
+        authority.n++;
+    return authority.n > 0 && authority.p[0] != ':' && authority_is_sane(authority);
+}
+
+static size_t scheme_n(struct mr_str target)
+{
+    if (starts(target, MR_STR("http://")))
+        return sizeof "http://" - 1;
+    return starts(target, MR_STR("https://")) ? sizeof "https://" - 1 : 0;
+}
+
 static bool judge_target(struct mr_parse *p, struct mr_str target)
 {
     if (target.n == 0 || memchr(target.p, '#', target.n))
         return refuse(p, MR_CAUSE_MALFORMED);
     if (target.p[0] == '/' || (target.n == 1 && target.p[0] == '*' && p->is_options))
         return true;
-    if (starts(target, MR_STR("http://")) || starts(target, MR_STR("https://")))
+    size_t scheme = scheme_n(target);
+    if (scheme > 0 && names_a_host((struct mr_str){target.p + scheme, target.n - scheme}))
         return true;
     return refuse(p, MR_CAUSE_MALFORMED);
 }
@@ -161,21 +219,11 @@ static bool judge_request_line(struct mr_parse *p, const char *base, struct mr_s
     return judge_target(p, target);
 }
 
-static bool host_is_sane(struct mr_str v)
-{
-    for (size_t i = 0; i < v.n; i++) {
-        unsigned char c = (unsigned char)v.p[i];
-        if (c <= ' ' || c >= 0x7f || strchr("\"#/<>?@\\^`{|},", c))
-            return false;
-    }
-    return true;
-}
-
 static bool judge_known_header(struct mr_parse *p, struct mr_str name, struct mr_str value)
 {
     switch (name.n) {
     case 4:
-        if (same(name, MR_STR("host")) && (p->hosts++ > 0 || !host_is_sane(value)))
+        if (same(name, MR_STR("host")) && (p->hosts++ > 0 || !authority_is_sane(value)))
             return refuse(p, MR_CAUSE_HOST);
         break;
     case 6:
@@ -426,7 +474,7 @@ static void cut_target(struct mr_http_head *head)
 {
     struct mr_str t = head->target;
     if (t.p[0] != '/' && t.p[0] != '*') { /* absolute form: what follows the authority */
-        size_t skip = (t.p[4] == ':' ? sizeof "http://" : sizeof "https://") - 1;
+        size_t skip = scheme_n(t);
         t.p += skip;
         t.n -= skip;
         while (t.n > 0 && *t.p != '/' && *t.p != '?') {
