@@ -35,7 +35,8 @@ void mr_conn_list(struct mr_conn *c)
 
 static void expire(struct mr_conn *c)
 {
-    if (c->state == MR_CONN_HEAD || c->state == MR_CONN_BODY) {
+    bool waiting = c->state == MR_CONN_HEAD || (c->state == MR_CONN_BODY && c->skip == 0); /* else it has its answer */
+    if (waiting) {
         bool ours = c->server->stalled; /* it may have sent all of it: we have not been reading */
         bool body = c->state == MR_CONN_BODY;
         mr_conn_refuse(c, ours ? MR_CAUSE_MEMORY : body ? MR_CAUSE_TIMEOUT_BODY : MR_CAUSE_TIMEOUT_HEADER);
