@@ -354,7 +354,8 @@ static bool judge_head(struct mr_parse *p)
     if (length && p->llhttp.content_length > INT64_MAX)
         return refuse(p, MR_CAUSE_BODY_SIZE);
     p->content_length = length ? (int64_t)p->llhttp.content_length : -1;
-    p->keep_alive = llhttp_should_keep_alive(&p->llhttp) != 0;
+    /* llhttp has "keep-alive, close" of HTTP/1.0 kept; close wins (RFC 9112 9.3) */
+    p->keep_alive = llhttp_should_keep_alive(&p->llhttp) != 0 && (p->llhttp.flags & F_CONNECTION_CLOSE) == 0;
     return true;
 }
 

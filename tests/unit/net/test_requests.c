@@ -73,6 +73,7 @@ static const struct request requests[] = {
     {"the handler closes", B("GET /closing HTTP/1.1\r\n" H "\r\n"), "200", CLOSED, NULL},
     {"HTTP/1.0", B("GET / HTTP/1.0\r\n\r\n"), "200", CLOSED, NULL},
     {"HTTP/1.0 keep-alive", B("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"), "200", OPEN, NULL},
+    {"HTTP/1.0 keep-alive and close", B("GET / HTTP/1.0\r\nConnection: keep-alive, close\r\n\r\n"), "200", CLOSED, NULL},
     {"HTTP/1.0 with body", B("POST / HTTP/1.0\r\nContent-Length: 2\r\n\r\nhi"), "200", CLOSED, NULL},
     {"close while out", B("GET /big HTTP/1.1\r\n" H "Connection: close\r\n\r\n"), "200", CLOSED, NULL},
     /* the request line */
