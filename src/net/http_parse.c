@@ -260,9 +260,17 @@ static struct mr_header cut_header(struct mr_str line, const char *colon)
     return (struct mr_header){{line.p, (size_t)(colon - line.p)}, {v, (size_t)(end - v)}};
 }
 
-static bool judge_header_line(struct mr_parse *p, struct mr_str line, const struct mr_http_limits *limits,
+/* White space behind a value is none of it (RFC 9110 5.5), but llhttp refuses a tab behind a length or a coding. */
+static void blanks_for_tabs(char *from, const char *end)
+{
+    for (; from < end; from++)
+        *from = ' ';
+}
+
+static bool judge_header_line(struct mr_parse *p, char *text, size_t n, const struct mr_http_limits *limits,
                               struct mr_parse_table *table)
 {
+    struct mr_str line = {text, n};
     if (is_blank(line.p[0])) /* obs-fold: two readers may see two different values */
         return refuse(p, MR_CAUSE_MALFORMED);
     const char *colon = memchr(line.p, ':', line.n);
@@ -272,6 +280,7 @@ static bool judge_header_line(struct mr_parse *p, struct mr_str line, const stru
         return refuse(p, MR_CAUSE_HEADER_COUNT);
     struct mr_header h = cut_header(line, colon);
     table->at[p->headers++] = h;
+    blanks_for_tabs(text + (h.value.p + h.value.n - line.p), line.p + line.n);
     return judge_known_header(p, h.name, h.value);
 }
 
@@ -286,7 +295,7 @@ static bool judge_unended(struct mr_parse *p, size_t n, const struct mr_http_lim
 }
 
 /* Judges whole lines from p->line on. Returns where the judged ones end; *done: the empty line was among them. */
-static size_t judge_lines(struct mr_parse *p, const char *base, size_t n, const struct mr_http_limits *limits,
+static size_t judge_lines(struct mr_parse *p, char *base, size_t n, const struct mr_http_limits *limits,
                           struct mr_parse_table *table, bool *done)
 {
     size_t at = p->line, most = n < limits->header_bytes ? n : limits->header_bytes, from = p->seen;
@@ -316,7 +325,7 @@ static size_t judge_lines(struct mr_parse *p, const char *base, size_t n, const 
             *done = true;
             return at + 2;
         }
-        if (!(first ? judge_request_line(p, base, line) : judge_header_line(p, line, limits, table)))
+        if (!(first ? judge_request_line(p, base, line) : judge_header_line(p, base + at, line.n, limits, table)))
             return at;
         at += line_n + 1;
     }
@@ -359,8 +368,8 @@ static bool judge_head(struct mr_parse *p)
     return true;
 }
 
-static enum mr_parse_step feed_lines(struct mr_parse *p, const char *base, size_t n,
-                                     const struct mr_http_limits *limits, struct mr_parse_table *table)
+static enum mr_parse_step feed_lines(struct mr_parse *p, char *base, size_t n, const struct mr_http_limits *limits,
+                                     struct mr_parse_table *table)
 {
     if (n > 0 && p->line == 0 && !is_token((unsigned char)base[0])) { /* TLS, mostly: its sender waits for an answer */
         p->cause = MR_CAUSE_MALFORMED;

@@ -8,7 +8,7 @@
  * The bytes of a request lie in one piece from its first one on. The caller owns them, may move them between two calls,
  * and may only append. Everything is judged in the order of the bytes, lines only when they are whole, so that the
  * outcome does not depend on how the bytes were cut on their way. A chunked body is moved together in place, so the
- * framing takes no room. */
+ * framing takes no room; tabs behind a value become blanks. */
 #ifndef MILLRACE_NET_HTTP_PARSE_H
 #define MILLRACE_NET_HTTP_PARSE_H
 

@@ -44,6 +44,8 @@ static const struct request requests[] = {
     {"header without value", B("GET / HTTP/1.1\r\n" H "X:\r\nY: \r\nZ: \t \r\n\r\n"), "200", OPEN, NULL},
     {"no blank after the colon", B("GET / HTTP/1.1\r\nHost:a\r\nX:y\r\n\r\n"), "200", OPEN, NULL},
     {"blanks around a value", B("GET / HTTP/1.1\r\n" H "X: \t y z\t \r\n\r\n"), "200", OPEN, NULL},
+    {"tabs around a length", B("POST / HTTP/1.1\r\n" H "Content-Length:\t 2\t \t\r\n\r\nhi"), "200", OPEN, NULL},
+    {"tabs around a coding", B("POST / HTTP/1.1\r\n" H "Transfer-Encoding:\tchunked\t\r\n\r\n0\r\n\r\n"), "200", OPEN, NULL},
     {"repeated header", B("GET / HTTP/1.1\r\n" H "X: 1\r\nX: 2\r\nx: 3\r\n\r\n"), "200", OPEN, NULL},
     {"value above ASCII", B("GET / HTTP/1.1\r\n" H "X: \xc3\xa9\xff\r\n\r\n"), "200", OPEN, NULL},
     {"empty Host", B("GET / HTTP/1.1\r\nHost:\r\n\r\n"), "200", OPEN, NULL},
