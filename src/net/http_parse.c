@@ -67,6 +67,23 @@ static int on_body(llhttp_t *l, const char *at, size_t n)
     return 0;
 }
 
+/* Trailers are dropped, but a line without a name is none; llhttp lets it pass. */
+static int on_trailer_name(llhttp_t *l, const char *at, size_t n)
+{
+    (void)at;
+    of(l)->trailer_named |= n > 0;
+    return 0;
+}
+
+static int on_trailer_name_complete(llhttp_t *l)
+{
+    struct mr_parse *p = of(l);
+    if (!p->trailer_named)
+        return stop(p, MR_CAUSE_MALFORMED);
+    p->trailer_named = false;
+    return 0;
+}
+
 static int on_message_complete(llhttp_t *l)
 {
     (void)l;
@@ -80,6 +97,8 @@ static const llhttp_settings_t chunk_settings = {
     /* the head pays for no callback that it does not need */
     .on_chunk_header = on_chunk_header,
     .on_body = on_body,
+    .on_header_field = on_trailer_name,
+    .on_header_field_complete = on_trailer_name_complete,
     .on_message_complete = on_message_complete,
 };
 

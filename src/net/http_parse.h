@@ -50,7 +50,7 @@ struct mr_parse {
     uint8_t hosts, lengths, codings;
     enum mr_http_cause cause;
     enum { MR_PARSE_LINES, MR_PARSE_FIXED, MR_PARSE_CHUNKED } stage : 8;
-    bool is_head, is_options, http10, chunked, keep_alive, continues, coding_ok;
+    bool is_head, is_options, http10, chunked, keep_alive, continues, coding_ok, trailer_named;
 };
 
 void mr_parse_start(struct mr_parse *p); /* before each request */

@@ -198,6 +198,8 @@ static const struct request requests[] = {
      "200", OPEN, NULL},
     {"chunked, then pipelined", B(CHUNKED "1\r\nx\r\n0\r\n\r\nGET /2 HTTP/1.1\r\n" H "\r\n"), "200 200", OPEN, NULL},
     {"chunk extensions", B(CHUNKED "1;c=\"d e\";a=b\r\nx\r\n0;z\r\n\r\n"), "200", OPEN, NULL},
+    {"trailer without a name", B(CHUNKED "0\r\n: y\r\n\r\n"), "400", CLOSED, "malformed"},
+    {"trailer without a name behind one", B(CHUNKED "0\r\nX: y\r\n: y\r\n\r\n"), "400", CLOSED, "malformed"},
     {"trailers are dropped", B(CHUNKED "1\r\nx\r\n0\r\nHost: b\r\nX: y\r\n\r\n"), "200", OPEN, NULL},
     {"chunks of one byte", B(CHUNKED "1\r\na\r\n1\r\nb\r\n1\r\nc\r\n1\r\nd\r\n0\r\n\r\n"), "200", OPEN, NULL},
     {"gzip, chunked", B("POST / HTTP/1.1\r\n" H "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"), "501", CLOSED,
