@@ -2,6 +2,10 @@
 /* net/http_limits.c - what happens when a connection is too slow, and when memory is spent. */
 #include "net/http_inside.h"
 
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
 static int64_t ttl_of(const struct mr_http_server *s, enum mr_conn_state state)
 {
     switch (state) {
@@ -33,12 +37,27 @@ void mr_conn_list(struct mr_conn *c)
         uv_timer_start(&s->tick, mr_http_tick, MR_HTTP_TICK_MS, MR_HTTP_TICK_MS);
 }
 
+/* Answers that the peer has not taken by now would stay with the kernel, our end behind them, for minutes: a reset drops
+ * them. (Not when lingering: there they are young.) */
+static void close_idle(struct mr_conn *c)
+{
+    const struct linger now = {.l_onoff = 1, .l_linger = 0};
+    uv_os_fd_t fd;
+    int untaken = 0;
+    if (uv_fileno((uv_handle_t *)&c->tcp, &fd) == 0 && ioctl(fd, SIOCOUTQ, &untaken) == 0 && untaken > 0)
+        setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+    mr_conn_close(c);
+}
+
 static void expire(struct mr_conn *c)
 {
-    if (c->state == MR_CONN_HEAD || c->state == MR_CONN_BODY) {
+    bool waiting = c->state == MR_CONN_HEAD || (c->state == MR_CONN_BODY && c->skip == 0); /* else it has its answer */
+    if (waiting) {
         bool ours = c->server->stalled; /* it may have sent all of it: we have not been reading */
         bool body = c->state == MR_CONN_BODY;
         mr_conn_refuse(c, ours ? MR_CAUSE_MEMORY : body ? MR_CAUSE_TIMEOUT_BODY : MR_CAUSE_TIMEOUT_HEADER);
+    } else if (c->state == MR_CONN_IDLE || c->state == MR_CONN_SENDING) {
+        close_idle(c);
     } else {
         mr_conn_close(c);
     }

@@ -2,6 +2,7 @@
 #include "net/http_parse.h"
 
 #include <assert.h>
+#include <ctype.h>
 #include <strings.h>
 
 enum {
@@ -66,6 +67,23 @@ static int on_body(llhttp_t *l, const char *at, size_t n)
     return 0;
 }
 
+/* Trailers are dropped, but a line without a name is none; llhttp lets it pass. */
+static int on_trailer_name(llhttp_t *l, const char *at, size_t n)
+{
+    (void)at;
+    of(l)->trailer_named |= n > 0;
+    return 0;
+}
+
+static int on_trailer_name_complete(llhttp_t *l)
+{
+    struct mr_parse *p = of(l);
+    if (!p->trailer_named)
+        return stop(p, MR_CAUSE_MALFORMED);
+    p->trailer_named = false;
+    return 0;
+}
+
 static int on_message_complete(llhttp_t *l)
 {
     (void)l;
@@ -79,6 +97,8 @@ static const llhttp_settings_t chunk_settings = {
     /* the head pays for no callback that it does not need */
     .on_chunk_header = on_chunk_header,
     .on_body = on_body,
+    .on_header_field = on_trailer_name,
+    .on_header_field_complete = on_trailer_name_complete,
     .on_message_complete = on_message_complete,
 };
 
@@ -122,13 +142,70 @@ static bool judge_version(struct mr_parse *p, struct mr_str v)
     return true;
 }
 
+/* Bytes of a host's name that begin here as one: RFC 3986 3.2.2 without the comma, by which somebody before us may have
+ * joined two Hosts. 0: none. */
+static size_t name_step(struct mr_str s)
+{
+    unsigned char c = (unsigned char)s.p[0];
+    if (c == '%')
+        return s.n >= 3 && isxdigit((unsigned char)s.p[1]) && isxdigit((unsigned char)s.p[2]) ? 3 : 0;
+    return is_token(c) ? strchr("#^`|", c) == NULL : c != 0 && strchr("()=;", c) != NULL;
+}
+
+/* Behind "[": up to the bracket that closes an address. 0: there is none. */
+static size_t address_n(struct mr_str s)
+{
+    size_t i = 1;
+    while (i < s.n && (isalnum((unsigned char)s.p[i]) || (s.p[i] != 0 && strchr(":.-_~%", s.p[i]))))
+        i++;
+    return i > 1 && i < s.n && s.p[i] == ']' ? i + 1 : 0;
+}
+
+/* host [":" *DIGIT], RFC 3986 3.2; no user. The host may be empty. */
+static bool authority_is_sane(struct mr_str v)
+{
+    size_t i = 0;
+    if (v.n > 0 && v.p[0] == '[') {
+        i = address_n(v);
+        if (i == 0)
+            return false;
+    }
+    while (i < v.n && v.p[i] != ':') {
+        size_t step = v.p[0] == '[' ? 0 : name_step((struct mr_str){v.p + i, v.n - i});
+        if (step == 0)
+            return false;
+        i += step;
+    }
+    i += i < v.n;
+    while (i < v.n && isdigit((unsigned char)v.p[i]))
+        i++;
+    return i == v.n;
+}
+
+/* The absolute form without its scheme: RFC 9110 4.2.1 has its empty host rejected. */
+static bool names_a_host(struct mr_str rest)
+{
+    struct mr_str authority = {rest.p, 0};
+    while (authority.n < rest.n && rest.p[authority.n] != '/' && rest.p[authority.n] != '?')
+        authority.n++;
+    return authority.n > 0 && authority.p[0] != ':' && authority_is_sane(authority);
+}
+
+static size_t scheme_n(struct mr_str target)
+{
+    if (starts(target, MR_STR("http://")))
+        return sizeof "http://" - 1;
+    return starts(target, MR_STR("https://")) ? sizeof "https://" - 1 : 0;
+}
+
 static bool judge_target(struct mr_parse *p, struct mr_str target)
 {
     if (target.n == 0 || memchr(target.p, '#', target.n))
         return refuse(p, MR_CAUSE_MALFORMED);
     if (target.p[0] == '/' || (target.n == 1 && target.p[0] == '*' && p->is_options))
         return true;
-    if (starts(target, MR_STR("http://")) || starts(target, MR_STR("https://")))
+    size_t scheme = scheme_n(target);
+    if (scheme > 0 && names_a_host((struct mr_str){target.p + scheme, target.n - scheme}))
         return true;
     return refuse(p, MR_CAUSE_MALFORMED);
 }
@@ -161,21 +238,11 @@ static bool judge_request_line(struct mr_parse *p, const char *base, struct mr_s
     return judge_target(p, target);
 }
 
-static bool host_is_sane(struct mr_str v)
-{
-    for (size_t i = 0; i < v.n; i++) {
-        unsigned char c = (unsigned char)v.p[i];
-        if (c <= ' ' || c >= 0x7f || strchr("\"#/<>?@\\^`{|},", c))
-            return false;
-    }
-    return true;
-}
-
 static bool judge_known_header(struct mr_parse *p, struct mr_str name, struct mr_str value)
 {
     switch (name.n) {
     case 4:
-        if (same(name, MR_STR("host")) && (p->hosts++ > 0 || !host_is_sane(value)))
+        if (same(name, MR_STR("host")) && (p->hosts++ > 0 || !authority_is_sane(value)))
             return refuse(p, MR_CAUSE_HOST);
         break;
     case 6:
@@ -212,9 +279,17 @@ static struct mr_header cut_header(struct mr_str line, const char *colon)
     return (struct mr_header){{line.p, (size_t)(colon - line.p)}, {v, (size_t)(end - v)}};
 }
 
-static bool judge_header_line(struct mr_parse *p, struct mr_str line, const struct mr_http_limits *limits,
+/* White space behind a value is none of it (RFC 9110 5.5), but llhttp refuses a tab behind a length or a coding. */
+static void blanks_for_tabs(char *from, const char *end)
+{
+    for (; from < end; from++)
+        *from = ' ';
+}
+
+static bool judge_header_line(struct mr_parse *p, char *text, size_t n, const struct mr_http_limits *limits,
                               struct mr_parse_table *table)
 {
+    struct mr_str line = {text, n};
     if (is_blank(line.p[0])) /* obs-fold: two readers may see two different values */
         return refuse(p, MR_CAUSE_MALFORMED);
     const char *colon = memchr(line.p, ':', line.n);
@@ -224,6 +299,7 @@ static bool judge_header_line(struct mr_parse *p, struct mr_str line, const stru
         return refuse(p, MR_CAUSE_HEADER_COUNT);
     struct mr_header h = cut_header(line, colon);
     table->at[p->headers++] = h;
+    blanks_for_tabs(text + (h.value.p + h.value.n - line.p), line.p + line.n);
     return judge_known_header(p, h.name, h.value);
 }
 
@@ -238,7 +314,7 @@ static bool judge_unended(struct mr_parse *p, size_t n, const struct mr_http_lim
 }
 
 /* Judges whole lines from p->line on. Returns where the judged ones end; *done: the empty line was among them. */
-static size_t judge_lines(struct mr_parse *p, const char *base, size_t n, const struct mr_http_limits *limits,
+static size_t judge_lines(struct mr_parse *p, char *base, size_t n, const struct mr_http_limits *limits,
                           struct mr_parse_table *table, bool *done)
 {
     size_t at = p->line, most = n < limits->header_bytes ? n : limits->header_bytes, from = p->seen;
@@ -268,7 +344,7 @@ static size_t judge_lines(struct mr_parse *p, const char *base, size_t n, const 
             *done = true;
             return at + 2;
         }
-        if (!(first ? judge_request_line(p, base, line) : judge_header_line(p, line, limits, table)))
+        if (!(first ? judge_request_line(p, base, line) : judge_header_line(p, base + at, line.n, limits, table)))
             return at;
         at += line_n + 1;
     }
@@ -306,12 +382,13 @@ static bool judge_head(struct mr_parse *p)
     if (length && p->llhttp.content_length > INT64_MAX)
         return refuse(p, MR_CAUSE_BODY_SIZE);
     p->content_length = length ? (int64_t)p->llhttp.content_length : -1;
-    p->keep_alive = llhttp_should_keep_alive(&p->llhttp) != 0;
+    /* llhttp has "keep-alive, close" of HTTP/1.0 kept; close wins (RFC 9112 9.3) */
+    p->keep_alive = llhttp_should_keep_alive(&p->llhttp) != 0 && (p->llhttp.flags & F_CONNECTION_CLOSE) == 0;
     return true;
 }
 
-static enum mr_parse_step feed_lines(struct mr_parse *p, const char *base, size_t n,
-                                     const struct mr_http_limits *limits, struct mr_parse_table *table)
+static enum mr_parse_step feed_lines(struct mr_parse *p, char *base, size_t n, const struct mr_http_limits *limits,
+                                     struct mr_parse_table *table)
 {
     if (n > 0 && p->line == 0 && !is_token((unsigned char)base[0])) { /* TLS, mostly: its sender waits for an answer */
         p->cause = MR_CAUSE_MALFORMED;
@@ -426,7 +503,7 @@ static void cut_target(struct mr_http_head *head)
 {
     struct mr_str t = head->target;
     if (t.p[0] != '/' && t.p[0] != '*') { /* absolute form: what follows the authority */
-        size_t skip = (t.p[4] == ':' ? sizeof "http://" : sizeof "https://") - 1;
+        size_t skip = scheme_n(t);
         t.p += skip;
         t.n -= skip;
         while (t.n > 0 && *t.p != '/' && *t.p != '?') {

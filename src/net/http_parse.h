@@ -8,7 +8,7 @@
  * The bytes of a request lie in one piece from its first one on. The caller owns them, may move them between two calls,
  * and may only append. Everything is judged in the order of the bytes, lines only when they are whole, so that the
  * outcome does not depend on how the bytes were cut on their way. A chunked body is moved together in place, so the
- * framing takes no room. */
+ * framing takes no room; tabs behind a value become blanks. */
 #ifndef MILLRACE_NET_HTTP_PARSE_H
 #define MILLRACE_NET_HTTP_PARSE_H
 
@@ -50,7 +50,7 @@ struct mr_parse {
     uint8_t hosts, lengths, codings;
     enum mr_http_cause cause;
     enum { MR_PARSE_LINES, MR_PARSE_FIXED, MR_PARSE_CHUNKED } stage : 8;
-    bool is_head, is_options, http10, chunked, keep_alive, continues, coding_ok;
+    bool is_head, is_options, http10, chunked, keep_alive, continues, coding_ok, trailer_named;
 };
 
 void mr_parse_start(struct mr_parse *p); /* before each request */

@@ -268,6 +268,16 @@ class Server:
                     return int(line.split()[1])
         raise AssertionError(f"no {key} in /proc/{self.proc.pid}/status")
 
+    def descriptors(self):
+        """How many it holds, but for those of files that are just being staged."""
+        folder, count = f"/proc/{self.proc.pid}/fd", 0
+        for fd in os.listdir(folder):
+            try:
+                count += not os.readlink(os.path.join(folder, fd)).endswith(".part")
+            except FileNotFoundError:
+                pass                             # closed meanwhile
+        return count
+
     def log(self, since_start=True):
         with open(self.log_path, "rb") as f:
             f.seek(self.log_mark if since_start else 0)

@@ -513,7 +513,8 @@ static void sqlite_close(struct mr_store *store, void (*cb)(void *arg), void *ar
 {
     struct mr_sqlite *s = MR_OF(store, struct mr_sqlite, store);
     assert(!s->closing);
-    s->closing = s->ending = true;
+    s->closing = true;
+    s->ending = true;
     s->close_cb = cb;
     s->close_arg = arg;
     go_on(s);

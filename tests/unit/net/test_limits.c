@@ -2,6 +2,7 @@
 /* Senders that are too slow, too many, or want too much memory. */
 #include "unit/net/net_tests.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -85,6 +86,42 @@ static void a_body_that_drips_gets_408(void **state)
     assert_string_equal(f->refused, "timeout_body");
     client_close(&c);
     assert_serves(f);
+    fixture_free(f);
+}
+
+static void a_refused_body_that_does_not_end_gets_no_second_answer(void **state)
+{
+    struct mr_http_limits l = limits_short();
+    struct client c;
+    char statuses[256];
+    (void)state;
+    l.body_ms = 100;
+    struct fixture *f = fixture_new(&l, 64 << 20, 0);
+    client_open(&c, f);
+    SEND(&c, "POST /missing HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nhalf");
+    assert_true(client_ended(&c, MS));
+    assert_string_equal(client_statuses(&c, statuses), "404");
+    assert_serves(f);
+    client_close(&c);
+    fixture_free(f);
+}
+
+/* A close alone would leave what was written, and its end behind it, with the kernel for minutes. */
+static void who_does_not_take_his_answer_is_reset(void **state)
+{
+    struct mr_http_limits l = limits_short();
+    struct client c;
+    (void)state;
+    l.idle_ms = 100;
+    struct fixture *f = fixture_new(&l, 64 << 20, 0);
+    client_open(&c, f);
+    SEND(&c, "GET /big HTTP/1.1\r\nHost: a\r\n\r\n");
+    struct pollfd gone = {.fd = c.fd};
+    for (int ms = 0; ms < MS && poll(&gone, 1, 20) == 0; ms += 20)
+        fixture_turn(f);
+    assert_true(gone.revents & POLLHUP);
+    assert_serves(f);
+    client_close(&c);
     fixture_free(f);
 }
 
@@ -315,6 +352,8 @@ int run_limit_tests(void)
         cmocka_unit_test(an_idle_connection_is_closed_quietly),
         cmocka_unit_test(a_head_that_drips_gets_408),
         cmocka_unit_test(a_body_that_drips_gets_408),
+        cmocka_unit_test(a_refused_body_that_does_not_end_gets_no_second_answer),
+        cmocka_unit_test(who_does_not_take_his_answer_is_reset),
         cmocka_unit_test(a_body_below_the_least_rate_gets_408),
         cmocka_unit_test(an_answer_that_nobody_takes_is_given_up),
         cmocka_unit_test(connections_above_the_cap_get_503),
