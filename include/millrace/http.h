@@ -7,6 +7,7 @@
 #ifndef MILLRACE_HTTP_H
 #define MILLRACE_HTTP_H
 
+#include "millrace/address.h"
 #include "millrace/buf.h"
 #include "millrace/loop.h"
 #include "millrace/record.h"
@@ -20,7 +21,8 @@ struct mr_http_head {                 /* borrowed until on_head() or on_request(
     struct mr_str path, query;        /* target cut at the first '?'; path not decoded */
     const struct mr_header *headers;  /* in order, values trimmed of outer white space */
     size_t headers_count;
-    struct mr_str remote;             /* "127.0.0.1:5123" */
+    struct mr_str remote;             /* "127.0.0.1:5123": the peer, or whom his PROXY header names */
+    struct mr_address address;        /* the same without the port */
     int64_t content_length;           /* -1: none declared (chunked, or no body) */
 };
 struct mr_http_answer {
@@ -39,7 +41,10 @@ struct mr_http_limits {
     int64_t first_byte_ms, header_ms, body_ms, idle_ms; /* deadlines: since connect, first byte, end of headers, last answer. 408 where a request had begun */
     int64_t min_body_rate;            /* bytes/s after the first 5 s of a body; 0: none */
 };
+enum mr_http_peer { MR_PEER_PLAIN, MR_PEER_PROXY /* his first bytes are a PROXY header */, MR_PEER_REFUSED };
 struct mr_http_handler {
+    /* Who connects? May be NULL: everybody is PLAIN. */
+    enum mr_http_peer (*on_peer)(void *arg, const struct mr_address *peer);
     /* Head is complete. `req` is only for mr_http_room() yet. Return 0 to go on with *body_limit set (bytes on the wire; above it 413), or fill *answer and return -1 to refuse at once. */
     int (*on_head)(void *arg, struct mr_http_request *req, const struct mr_http_head *head, size_t *body_limit, struct mr_http_answer *answer);
     /* The whole request is here: body is contiguous; head and body are borrowed until this returns (also if it has answered

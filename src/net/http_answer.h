@@ -31,6 +31,8 @@
     X(TLS_HANDSHAKE, "tls_handshake", 400, "TLS handshake failed")                                                      \
     X(TLS_CLIENT, "tls_client_certificate", 400, "no good certificate of the client")                                  \
     X(TLS_RECORD, "tls_record", 400, "TLS record cannot be read")                                                      \
+    X(PROXY_HEADER, "proxy_header", 400, "no PROXY header, or one that cannot be read")                               \
+    X(NO_PROXY, "not_a_proxy", 403, "only trusted proxies may connect")                                                \
     X(MEMORY, "memory", 503, "no memory for this request now")                                                         \
     X(TOO_MANY_CONNECTIONS, "too_many_connections", 503, "too many connections")                                       \
     X(TOO_MANY_OF_PEER, "too_many_of_peer", 503, "too many connections from this address")                             \

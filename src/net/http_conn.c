@@ -361,6 +361,7 @@ static void head_of(struct mr_conn *c, const char *base, struct mr_http_head *he
 {
     mr_parse_head(&c->parse, base, &c->server->table, head);
     head->remote = mr_conn_remote(c);
+    head->address = c->address;
 }
 
 /* The handler has refused at the head: its answer goes out before the body is read. */
@@ -571,6 +572,8 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
         c->drained += got;
         if (c->drained > MR_HTTP_DRAIN)
             mr_conn_close(c);
+    } else if (c->proxy) {
+        mr_conn_proxy_read(c, buf->base, got);
     } else if (c->tls) {
         mr_conn_tls_read(c, (struct mr_str){buf->base, got});
     } else if (buf->base != c->server->read) {
@@ -601,20 +604,22 @@ void mr_conn_resume_all(struct mr_http_server *s)
 
 /* ---- birth and death ---- */
 
-static void write_remote(struct mr_conn *c, const struct sockaddr_storage *from)
+void mr_conn_name(struct mr_conn *c, const struct mr_address *a, unsigned port)
 {
-    char text[INET6_ADDRSTRLEN];
-    int n;
-    if (from->ss_family == AF_INET6) {
-        const struct sockaddr_in6 *a = (const void *)from;
-        uv_ip6_name(a, text, sizeof text);
-        n = snprintf(c->remote, sizeof c->remote, "[%s]:%u", text, ntohs(a->sin6_port));
-    } else {
-        const struct sockaddr_in *a = (const void *)from;
-        uv_ip4_name(a, text, sizeof text);
-        n = snprintf(c->remote, sizeof c->remote, "%s:%u", text, ntohs(a->sin_port));
-    }
-    c->remote_n = (uint8_t)n;
+    char text[MR_ADDRESS_TEXT];
+    mr_address_text(a, text);
+    bool six = strchr(text, ':') != NULL;
+    c->address = *a;
+    c->remote_n = (uint8_t)snprintf(c->remote, sizeof c->remote, six ? "[%s]:%u" : "%s:%u", text, port);
+}
+
+static void name_by_socket(struct mr_conn *c, const struct sockaddr_storage *from)
+{
+    struct mr_address a = {{0}};
+    const struct sockaddr_in6 *six = (const void *)from;
+    const struct sockaddr_in *four = (const void *)from;
+    mr_address_of((const void *)from, &a);
+    mr_conn_name(c, &a, ntohs(from->ss_family == AF_INET6 ? six->sin6_port : four->sin_port));
 }
 
 static void on_closed(uv_handle_t *h)
@@ -623,6 +628,7 @@ static void on_closed(uv_handle_t *h)
     struct mr_http_server *s = c->server;
     own_free(c);
     mr_conn_tls_free(c);
+    mr_conn_proxy_free(c);
     mr_link_out(&c->all);
     mr_link_out(&c->ready);
     if (c->peer)
@@ -667,7 +673,7 @@ struct mr_conn *mr_conn_new(struct mr_http_server *s, int fd, const struct socka
         return c;
     }
     mr_link_last(&s->all, &c->all);
-    write_remote(c, from);
+    name_by_socket(c, from);
     mr_conn_list(c);
     return c;
 }

@@ -18,6 +18,7 @@
 
 #include "millrace/budget.h"
 #include "millrace/metrics.h"
+#include "net/proxy_header.h"
 #include "net/tls_conn.h"
 
 #include <netinet/in.h>
@@ -94,6 +95,8 @@ struct mr_conn {
     struct mr_peer *peer;          /* NULL: refused at the door, not counted */
     struct mr_link all, due, ready;
     struct mr_tls_conn *tls;  /* NULL: plain */
+    struct proxy_start *proxy; /* a PROXY header is awaited */
+    struct mr_address address;
     struct mr_link shaking;   /* its handshake has bytes that wait for a turn */
     uint64_t since_ms;        /* joined the list of its state */
     char *own;                /* NULL: none */
@@ -123,7 +126,7 @@ _Static_assert(sizeof(struct mr_conn) < 1024, "an idle connection holds under 1 
 
 struct mr_peer {
     struct mr_peer *next;
-    struct in6_addr address; /* v4 mapped */
+    struct mr_address address;
     unsigned connections;
 };
 enum { MR_PEER_CHAINS = 1024 };
@@ -164,6 +167,7 @@ struct mr_http_server {
 
 /* http_conn.c */
 struct mr_conn *mr_conn_new(struct mr_http_server *s, int fd, const struct sockaddr_storage *from);
+void mr_conn_name(struct mr_conn *c, const struct mr_address *a, unsigned port); /* who it is */
 void mr_conn_close(struct mr_conn *c);
 /* Parses what it has kept, reads on. Later, if another connection is just being run. */
 void mr_conn_go_on(struct mr_conn *c);
@@ -172,6 +176,11 @@ void mr_conn_refuse(struct mr_conn *c, enum mr_http_cause cause);
 /* The share has room again, perhaps: pay what was kept unpaid, then read all sockets. */
 void mr_conn_resume_all(struct mr_http_server *s);
 struct mr_str mr_conn_remote(const struct mr_conn *c);
+
+/* http_proxy.c */
+bool mr_conn_proxy_begin(struct mr_conn *c); /* false: no memory for it */
+void mr_conn_proxy_read(struct mr_conn *c, char *bytes, size_t n);
+void mr_conn_proxy_free(struct mr_conn *c);
 
 /* http_tls.c */
 bool mr_conn_tls_begin(struct mr_conn *c); /* false: no memory for it */
@@ -194,7 +203,7 @@ void mr_http_stall(struct mr_http_server *s, struct mr_conn *asker, size_t lacke
 void mr_http_relieved(void *arg);
 
 /* http_peers.c */
-struct mr_peer *mr_peer_get(struct mr_http_server *s, const struct sockaddr_storage *from); /* counts one more */
+struct mr_peer *mr_peer_get(struct mr_http_server *s, const struct mr_address *a); /* counts one more */
 void mr_peer_put(struct mr_http_server *s, struct mr_peer *p);
 
 /* http_server.c */

@@ -176,8 +176,17 @@ static void admit(struct mr_http_server *s, int fd, const struct sockaddr_storag
         mr_http_count_refused(s, MR_CAUSE_MEMORY, mr_conn_remote(c));
         mr_conn_close(c);
     }
-    c->peer = mr_peer_get(s, from);
-    if (cause == MR_CAUSE_NONE && s->limits.connections_per_peer > 0 &&
+    enum mr_http_peer kind = s->handler.on_peer ? s->handler.on_peer(s->handler.arg, &c->address) : MR_PEER_PLAIN;
+    if (kind == MR_PEER_REFUSED && c->state != MR_CONN_CLOSED) {
+        mr_http_count_refused(s, MR_CAUSE_NO_PROXY, mr_conn_remote(c));
+        mr_conn_close(c);
+    }
+    if (kind == MR_PEER_PROXY && c->state != MR_CONN_CLOSED && !mr_conn_proxy_begin(c)) {
+        mr_http_count_refused(s, MR_CAUSE_MEMORY, mr_conn_remote(c));
+        mr_conn_close(c);
+    }
+    c->peer = mr_peer_get(s, &c->address);
+    if (cause == MR_CAUSE_NONE && kind == MR_PEER_PLAIN && s->limits.connections_per_peer > 0 &&
         c->peer->connections > s->limits.connections_per_peer)
         cause = MR_CAUSE_TOO_MANY_OF_PEER;
     if (c->state == MR_CONN_CLOSED)

@@ -32,7 +32,7 @@ void webhook_check(struct mr_check *c)
     if (s->name && strcmp(s->name, "hmac") == 0 && !s->timestamp && !o->dedup_given)
         c->line(c, MR_CHECK_WARN, NULL,
                 "no signed timestamp and no dedup: a captured request can be replayed, and lands again");
-    snprintf(text, sizeof text, "route %s, scheme %s, %zu secret%s, stream %s, %s", o->path, s->name,
+    snprintf(text, sizeof text, "route %s%s, scheme %s, %zu secret%s, stream %s, %s", o->path, o->path_secret.value ? "/***" : "", s->name,
              o->verify.secrets.count, o->verify.secrets.count == 1 ? "" : "s", o->stream ? o->stream : c->name,
              o->dedup_given ? "repeats land once" : "no dedup: a repeat lands again");
     c->line(c, MR_CHECK_OK, NULL, text);
@@ -45,7 +45,8 @@ void webhook_check(struct mr_check *c)
 static void default_url(const struct webhook_options *o, const struct hub_options *h, struct mr_buf *url)
 {
     const char *colon = h->http.listen ? strrchr(h->http.listen, ':') : NULL;
-    mr_buf_printf(url, "%s://127.0.0.1:%s%s", h->http.tls_given ? "https" : "http", colon ? colon + 1 : "8080", o->path);
+    mr_buf_printf(url, "%s://127.0.0.1:%s", h->http.tls_given ? "https" : "http", colon ? colon + 1 : "8080");
+    webhook_route(o, url);
 }
 
 enum mr_code webhook_sign(const void *options, const void *hub_options, struct mr_str body, int64_t now_us,
@@ -56,13 +57,16 @@ enum mr_code webhook_sign(const void *options, const void *hub_options, struct m
     if (webhook_verifier(o, NULL, &v, err) != MR_OK)
         return err->code;
     default_url(o, hub_options, url);
-    struct mr_http_head head = {
-        .method = mr_str_c(o->methods.items[0]), .target = mr_str_c(o->path), .path = mr_str_c(o->path)};
-    struct mr_buf public_url;
+    struct mr_http_head head = {.method = mr_str_c(o->methods.items[0])};
+    struct mr_buf public_url, route;
     mr_buf_init(&public_url, 1 << 16);
+    mr_buf_init(&route, 1 << 16);
+    webhook_route(o, &route);
+    head.target = head.path = mr_buf_str(&route);
     webhook_url(o, &head, &public_url);
     struct mr_signed_request request = {.head = &head, .body = body, .url = mr_buf_str(&public_url)};
     enum mr_code code = mr_sign(v, &request, now_us, headers, err);
+    mr_buf_free(&route);
     mr_buf_free(&public_url);
     mr_verifier_free(v);
     return code;
@@ -193,6 +197,25 @@ static bool explain_with(const struct webhook_options *o, const struct mr_shaker
     return accepted;
 }
 
+/* As it came, or as quarantine keeps it. */
+static bool is_its_route(const struct webhook_options *o, struct mr_str path)
+{
+    struct mr_buf route;
+    struct webhook_options shown = *o;
+    static char stars[] = "***";
+    mr_buf_init(&route, 1 << 16);
+    webhook_route(o, &route);
+    bool is = mr_str_eq(path, mr_buf_str(&route));
+    if (o->path_secret.value) {
+        shown.path_secret = (struct mr_secret){stars, sizeof stars - 1, NULL};
+        mr_buf_clear(&route);
+        webhook_route(&shown, &route);
+        is |= mr_str_eq(path, mr_buf_str(&route));
+    }
+    mr_buf_free(&route);
+    return is;
+}
+
 bool webhook_explain(const void *options, const void *hub_options, const struct mr_captured *request, int64_t at_us,
                      struct mr_buf *json)
 {
@@ -209,8 +232,8 @@ bool webhook_explain(const void *options, const void *hub_options, const struct 
         .content_length = (int64_t)request->body.n};
     if (question)
         head.query = (struct mr_str){question + 1, request->target.n - head.path.n - 1};
-    if (!mr_str_eq(head.path, mr_str_c(o->path))) {
-        snprintf(reason, sizeof reason, "the route of this source is %s", o->path);
+    if (!is_its_route(o, head.path)) {
+        snprintf(reason, sizeof reason, "the route of this source is %s%s", o->path, o->path_secret.value ? " and its path_secret" : "");
         return verdict(json, MR_CAUSE_ROUTE, reason);
     }
     struct mr_shaker *s;

@@ -32,6 +32,10 @@ void webhook_url(const struct webhook_options *o, const struct mr_http_head *hea
     if (!o->public_url)
         return;
     mr_buf_puts(out, o->public_url);
+    if (o->path_secret.value) {
+        mr_buf_puts(out, o->public_url[strlen(o->public_url) - 1] == '/' ? "" : "/");
+        mr_buf_put(out, o->path_secret.value, o->path_secret.n);
+    }
     if (head->query.n) {
         mr_buf_putc(out, '?');
         mr_buf_put(out, head->query.p, head->query.n);

@@ -16,6 +16,7 @@
 enum { GROUP_MEMORY_MIN = 4 << 20, GROUP_MEMORY_MAX = 64 << 20 };
 
 #define AT(field) offsetof(struct hub_options, field)
+static const char *const client_headers[] = {"x-forwarded-for", "forwarded", "x-real-ip", NULL};
 static const struct mr_option http_rows[] = {
     {.name = "listen",
      .type = MR_T_LISTEN,
@@ -72,6 +73,21 @@ static const struct mr_option http_rows[] = {
      .min = "100ms",
      .max = "1d",
      .doc = "How long a connection may idle between requests."},
+    {.name = "trusted_proxies",
+     .type = MR_T_STRINGS,
+     .offset = AT(http.trusted_proxies),
+     .doc = "Addresses and ranges (192.0.2.0/24) of proxies and load balancers in front. What they say of the client is believed, what others say never."},
+    {.name = "client_header",
+     .type = MR_T_ENUM,
+     .offset = AT(http.client_header),
+     .def = "x-forwarded-for",
+     .choices = client_headers,
+     .doc = "Where trusted proxies say who the client is. From the end of the list the first that is not trusted himself is the client."},
+    {.name = "proxy_protocol",
+     .type = MR_T_BOOL,
+     .offset = AT(http.proxy_protocol),
+     .def = "false",
+     .doc = "Connections begin with a PROXY header (version 1 or 2), before TLS too. Only trusted_proxies may connect then."},
     {.name = "tls",
      .type = MR_T_MAP,
      .offset = AT(http.tls_given),
@@ -149,7 +165,6 @@ enum mr_code mr_webhook_hub_open(void *hub, const struct mr_core *core, const vo
                                  struct mr_err *err)
 {
     struct hub *h = hub;
-    (void)err;
     h->core = core;
     h->o = hub_options;
     h->sources = sources;
@@ -158,6 +173,8 @@ enum mr_code mr_webhook_hub_open(void *hub, const struct mr_core *core, const vo
     mr_buf_init(&h->url, 1 << 20);
     h->keeper = keeper_new(core);
     h->certs = certs_new(core->loop);
+    if (ranges_read(&h->o->http.trusted_proxies, &h->trusted, err) != MR_OK)
+        return mr_err_wrap(err, "http.trusted_proxies"); /* the config was checked: memory */
     h->durable_seconds = mr_metric0(core->loop->metrics, MR_M_WEBHOOK_DURABLE);
     return MR_OK;
 }
@@ -305,6 +322,12 @@ void mr_webhook_hub_reload(void *hub, const void *hub_options, size_t sources)
     struct hub *h = hub;
     h->o = hub_options;
     h->sources = sources;
+    struct ranges trusted;
+    struct mr_err err;
+    if (ranges_read(&h->o->http.trusted_proxies, &trusted, &err) == MR_OK) { /* checked with the config: else no memory, and the old ones hold */
+        ranges_free(&h->trusted);
+        h->trusted = trusted;
+    }
     struct mr_http_limits limits;
     limits_of(h, &limits);
     if (h->server) {
@@ -363,6 +386,7 @@ static void on_keeper_stopped(void *arg)
 static void on_queue_closed(void *arg)
 {
     struct hub *h = arg;
+    ranges_free(&h->trusted);
     mr_buf_free(&h->event);
     mr_buf_free(&h->decoded);
     mr_buf_free(&h->url);

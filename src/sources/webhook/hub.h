@@ -8,9 +8,11 @@
 #define MR_WEBHOOK_HUB_H
 
 #include "certs.h"
+#include "client.h"
 #include "event.h"
 #include "handover.h"
 #include "handshake.h"
+#include "rate.h"
 #include "refused.h"
 #include "scheme.h"
 
@@ -23,6 +25,9 @@ struct hub_options {
         char *listen;
         int64_t body_limit, connections, connections_per_peer;
         int64_t first_byte_ms, header_ms, body_ms, idle_ms;
+        struct mr_strings trusted_proxies;
+        int client_header;
+        bool proxy_protocol;
         bool tls_given;
         struct certs_options tls;
     } http;
@@ -34,7 +39,10 @@ extern const struct mr_option hub_rows[];
 
 struct webhook_options {
     char *path, *public_url, *stream;
-    struct mr_strings methods, mask_headers;
+    struct mr_secret path_secret; /* a last part of the path; value NULL: none */
+    struct mr_strings methods, mask_headers, allow;
+    bool rate_given, rate_per_client_given;
+    struct rate_options rate, rate_per_client;
     int64_t body_limit; /* 0: http.body_limit */
     struct {
         int64_t status;
@@ -79,6 +87,10 @@ struct webhook { /* one source: a route */
     const char *name, *stream;
     char *queue_key; /* "<source>/<stream>" */
     char *allow;     /* "Allow: POST, PUT\r\n" */
+    char *route, *shown; /* its path; and without its secret, for people and records */
+    struct ranges from;  /* who may send; none: everybody */
+    struct bucket bucket;
+    struct clients *clients; /* NULL: no limit of their own */
     struct mr_verifier *verifier;
     struct mr_shaker *shaker;     /* NULL: no handshakes */
     struct handover *handover;    /* NULL: no secret is handed over */
@@ -103,6 +115,8 @@ struct hub {
     struct lander *lander;
     struct keeper *keeper;
     struct certs *certs;
+    struct ranges trusted; /* proxies */
+    char retry[40];        /* scratch: a header line of the answer at hand */
     struct mr_buf event, decoded, url; /* scratch of receive.c */
     uint64_t refused_logged_ms;
     struct mr_cell *durable_seconds;
@@ -140,6 +154,22 @@ void webhook_url(const struct webhook_options *o, const struct mr_http_head *hea
 bool webhook_allows(const struct webhook_options *o, struct mr_str method);
 enum coding { CODING_NONE, CODING_GZIP, CODING_OTHER };
 enum coding webhook_coding(const struct mr_http_head *head);
+
+/* admit.c: who is it, and may he? */
+struct sight { /* a request's head as people and records may see it */
+    struct mr_http_head head; /* its path without its secret, its remote the client */
+    struct mr_address client;
+    char remote[MR_ADDRESS_TEXT];
+};
+void sight_of(const struct webhook *w, const struct mr_http_head *head, struct sight *out);
+enum mr_http_peer webhook_peer(void *hub, const struct mr_address *peer);
+bool admit_client(const struct webhook *w, const struct sight *s); /* by its address */
+/* 0: in time; else after how many seconds. The client's share is taken before anything of him is looked at, the source's only by who was verified. */
+int64_t admit_soon(struct webhook *w, const struct sight *s);
+int64_t admit_verified(struct webhook *w);
+/* The route with its secret. */
+void webhook_route(const struct webhook_options *o, struct mr_buf *out);
+bool webhook_is_route(const char *route, const char *shown, struct mr_str path); /* says by its time nothing of the secret */
 
 /* watch.c: alerts about a source's requests */
 void watch_start(struct webhook *w, int64_t landed_us /* MR_NO_TIME: never */);

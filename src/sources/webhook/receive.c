@@ -47,7 +47,7 @@ static struct webhook *route_of(struct hub *h, struct mr_str path)
 {
     struct webhook *found = NULL;
     for (struct webhook *w = h->routes; w; w = w->next)
-        if (mr_str_eq(mr_str_c(w->o->path), path)) {
+        if (webhook_is_route(w->route, w->shown, path)) {
             if (w->up)
                 return w;
             found = w;
@@ -79,6 +79,29 @@ static void refuse_method(struct webhook *w, struct mr_http_answer *answer, stru
     answer->extra = mr_str_c(w->allow);
 }
 
+static void too_often(struct webhook *w, struct mr_http_answer *answer, int64_t seconds, const char *reason, const struct sight *s)
+{
+    struct hub *h = w->hub;
+    say_refused(w, MR_CAUSE_RATE, reason, s->head.remote);
+    fill(answer, 429, MR_STR("{\"error\":\"too many requests\"}\n"));
+    snprintf(h->retry, sizeof h->retry, "Retry-After: %lld\r\n", (long long)seconds + mr_mono_us() % 2); /* not all at once */
+    answer->extra = mr_str_c(h->retry);
+}
+
+/* By address and pace alone, before anything else of him is looked at. */
+static bool admitted(struct webhook *w, const struct sight *s, struct mr_http_answer *answer)
+{
+    if (!admit_client(w, s)) {
+        say_refused(w, MR_CAUSE_ADDRESS, "the client's address is not among those allowed", s->head.remote);
+        fill(answer, 403, MR_STR("{\"error\":\"address not allowed\"}\n"));
+        return false;
+    }
+    int64_t wait_s = admit_soon(w, s);
+    if (wait_s)
+        too_often(w, answer, wait_s, "more requests of this client than rate_per_client", s);
+    return wait_s == 0;
+}
+
 static void not_up(struct webhook *w, struct mr_http_answer *answer)
 {
     mr_cell_add(w->unavailable, 1);
@@ -100,13 +123,18 @@ static int on_head(void *arg, struct mr_http_request *req, const struct mr_http_
         not_up(w, answer);
         return -1;
     }
+    struct sight sight;
+    sight_of(w, head, &sight);
+    if (!admitted(w, &sight, answer))
+        return -1;
+    struct mr_str remote = sight.head.remote;
     bool handshake = mr_shaker_takes(w->shaker, head);
     if (!handshake && !webhook_allows(w->o, head->method)) {
-        refuse_method(w, answer, head->remote);
+        refuse_method(w, answer, remote);
         return -1;
     }
     if (webhook_coding(head) == CODING_OTHER) {
-        say_refused(w, MR_CAUSE_CODING, "content coding other than gzip", head->remote);
+        say_refused(w, MR_CAUSE_CODING, "content coding other than gzip", remote);
         fill(answer, 415, MR_STR("{\"error\":\"content coding not supported; send gzip or none\"}\n"));
         return -1;
     }
@@ -120,7 +148,7 @@ static int on_head(void *arg, struct mr_http_request *req, const struct mr_http_
     if (handshake && !webhook_allows(w->o, head->method) && *body_limit > MR_SHAKE_BODY_MAX)
         *body_limit = MR_SHAKE_BODY_MAX;
     if (head->content_length > (int64_t)*body_limit) {
-        say_refused(w, MR_CAUSE_SIZE, "declared body larger than body_limit", head->remote);
+        say_refused(w, MR_CAUSE_SIZE, "declared body larger than body_limit", remote);
         fill(answer, 413, MR_STR("{\"error\":\"body too large\"}\n"));
         return -1;
     }
@@ -383,6 +411,31 @@ static bool shake_hands(struct webhook *w, struct mr_http_request *req, const st
     return true;
 }
 
+/* Verified, decoded, and no handshake. */
+static void take_event(struct webhook *w, struct mr_http_request *req, const struct sight *sight, const struct mr_verified *verified,
+                       struct mr_str body, int64_t now_us)
+{
+    struct hub *h = w->hub;
+    struct mr_http_answer a;
+    int64_t wait_s;
+    if (!webhook_allows(w->o, sight->head.method)) { /* taken for a handshake only */
+        refuse_method(w, &a, sight->head.remote);
+        mr_http_answer(req, &a);
+        return;
+    }
+    if ((wait_s = admit_verified(w)) > 0) {
+        too_often(w, &a, wait_s, "more requests of this source than rate", sight);
+        mr_http_answer(req, &a);
+        return;
+    }
+    if (verified->secret < MR_COUNT(w->secrets) && w->secrets[verified->secret])
+        mr_cell_add(w->secrets[verified->secret], 1);
+    put_event(w, &sight->head, verified, body, now_us);
+    append(w, req, body);
+    if (h->decoded.cap > DECODED_KEPT)
+        mr_buf_free(&h->decoded); /* a giant's memory is not kept */
+}
+
 static void on_request(void *arg, struct mr_http_request *req, const struct mr_http_head *head, struct mr_str body)
 {
     struct hub *h = arg;
@@ -397,9 +450,11 @@ static void on_request(void *arg, struct mr_http_request *req, const struct mr_h
         mr_http_answer(req, &a);
         return;
     }
+    struct sight sight;
     struct mr_shaken shaken;
+    sight_of(w, head, &sight);
     mr_shake_head(w->shaker, head, &h->url, &shaken);
-    if (shake_hands(w, req, head, &shaken))
+    if (shake_hands(w, req, &sight.head, &shaken))
         return;
     struct mr_signed_request signed_request = {.head = head, .body = body};
     if (mr_verifier_needs_url(w->verifier)) {
@@ -410,26 +465,15 @@ static void on_request(void *arg, struct mr_http_request *req, const struct mr_h
     int64_t now_us = mr_wall_us();
     mr_verify(w->verifier, &signed_request, now_us, &verified);
     if (verified.cause != MR_CAUSE_NONE) {
-        refuse_verdict(w, req, head, body, now_us, &verified);
+        refuse_verdict(w, req, &sight.head, body, now_us, &verified);
         return;
     }
-    if (!decode(w, req, head, &body, now_us))
+    if (!decode(w, req, &sight.head, &body, now_us))
         return;
     mr_shake_verified(w->shaker, head, body, verified.secret, &h->url, &shaken);
-    if (shake_hands(w, req, head, &shaken))
+    if (shake_hands(w, req, &sight.head, &shaken))
         return;
-    if (!webhook_allows(w->o, head->method)) { /* taken for a handshake only */
-        struct mr_http_answer a;
-        refuse_method(w, &a, head->remote);
-        mr_http_answer(req, &a);
-        return;
-    }
-    if (verified.secret < MR_COUNT(w->secrets) && w->secrets[verified.secret])
-        mr_cell_add(w->secrets[verified.secret], 1);
-    put_event(w, head, &verified, body, now_us);
-    append(w, req, body);
-    if (h->decoded.cap > DECODED_KEPT)
-        mr_buf_free(&h->decoded); /* a giant's memory is not kept */
+    take_event(w, req, &sight, &verified, body, now_us);
 }
 
 static void on_refused(void *arg, const char *cause, struct mr_str remote)
@@ -443,4 +487,4 @@ static void on_refused(void *arg, const char *cause, struct mr_str remote)
     mr_log_warn(loop->log, NULL, "http_refused", MR_S("cause", cause), MR_SN("remote", remote));
 }
 
-const struct mr_http_handler receive_handler = {.on_head = on_head, .on_request = on_request, .on_refused = on_refused};
+const struct mr_http_handler receive_handler = {.on_peer = webhook_peer, .on_head = on_head, .on_request = on_request, .on_refused = on_refused};

@@ -92,6 +92,8 @@ enum mr_cause {
     MR_CAUSE_HANDSHAKE,
     MR_CAUSE_SIZE,
     MR_CAUSE_CODING,
+    MR_CAUSE_ADDRESS,
+    MR_CAUSE_RATE,
     MR_CAUSES
 };
 const char *mr_cause_name(enum mr_cause c); /* "signature" */

@@ -14,7 +14,7 @@
 const char *mr_cause_name(enum mr_cause c)
 {
     static const char *const names[MR_CAUSES] = {"none",      "route",     "method",    "missing", "format",
-                                                 "signature", "timestamp", "handshake", "size",    "coding"};
+                                                 "signature", "timestamp", "handshake", "size",    "coding",  "address", "rate"};
     return names[c];
 }
 

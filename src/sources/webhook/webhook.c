@@ -2,10 +2,13 @@
 /* webhook.c - the webhook door: options, checks, and the life of one source, which is a route of the hub. */
 #include "hub.h"
 
+#include "millrace/hash.h"
 #include "millrace/json.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+
+enum { PATH_SECRET_MIN = 16, PATH_SECRET_MAX = 256 };
 
 static const char *const payloads[] = {"json", "exact", NULL};
 
@@ -73,6 +76,29 @@ static const struct mr_option rows[] = {
      .offset = AT(path),
      .flags = MR_OPT_MANDATORY,
      .doc = "The route: begins with /, compared byte for byte with the request's path."},
+    {.name = "path_secret",
+     .type = MR_T_SECRET,
+     .offset = AT(path_secret),
+     .doc = "A last part of the route that nobody can guess, for vendors who sign nothing: the vendor calls `path` + `/` + this. At least 16 of A-Z a-z 0-9 . _ ~ -; "
+            "it is in no log, metric or record. public_url gets it too."},
+    {.name = "allow",
+     .type = MR_T_STRINGS,
+     .offset = AT(allow),
+     .doc = "Addresses and ranges (192.0.2.0/24) of those who may send; others get 403. Default: everybody. Behind a proxy set http.trusted_proxies."},
+    {.name = "rate",
+     .type = MR_T_MAP,
+     .offset = AT(rate_given),
+     .offset2 = AT(rate),
+     .sub = rate_rows,
+     .flags = MR_OPT_PRESENT,
+     .doc = "Most verified requests of this source; above it 429. A stranger cannot use it up."},
+    {.name = "rate_per_client",
+     .type = MR_T_MAP,
+     .offset = AT(rate_per_client_given),
+     .offset2 = AT(rate_per_client),
+     .sub = rate_rows,
+     .flags = MR_OPT_PRESENT,
+     .doc = "Most requests of one client, verified or not; above it 429 before the body is read. IPv6 clients count by /64. The 4,096 latest clients are known."},
     {.name = "methods",
      .type = MR_T_STRINGS,
      .offset = AT(methods),
@@ -139,6 +165,21 @@ static const struct mr_option rows[] = {
     {0},
 };
 
+static void validate_senders(const char *name, const struct webhook_options *o, struct mr_where where, struct mr_config_errors *errors)
+{
+    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._~-";
+    struct ranges r;
+    struct mr_err err;
+    if (ranges_read(&o->allow, &r, &err) == MR_OK)
+        ranges_free(&r);
+    else
+        mr_config_error(errors, mr_config_where(errors, where, "allow"), "source %s: allow: %s", name, err.msg);
+    const struct mr_secret *s = &o->path_secret;
+    if (s->value && (s->n < PATH_SECRET_MIN || s->n > PATH_SECRET_MAX || strspn(s->value, plain) != s->n))
+        mr_config_error(errors, mr_config_where(errors, where, "path_secret"),
+                        "source %s: path_secret must have %d to %d characters of A-Z a-z 0-9 . _ ~ -", name, PATH_SECRET_MIN, PATH_SECRET_MAX);
+}
+
 static void validate(const char *name, const void *options, struct mr_where where, struct mr_config_errors *errors)
 {
     const struct webhook_options *o = options;
@@ -150,6 +191,7 @@ static void validate(const char *name, const void *options, struct mr_where wher
     if (o->path && strpbrk(o->path, "?# "))
         mr_config_error(errors, mr_config_where(errors, where, "path"),
                         "source %s: path \"%s\" may hold no `?`, `#` or blank", name, o->path);
+    validate_senders(name, o, where, errors);
     size_t escaped = sizeof "stream=" - 1;
     for (const char *p = o->stream ? o->stream : ""; *p; p++)
         escaped += (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || (*p >= '0' && *p <= '9') || strchr("._-", *p)
@@ -195,12 +237,33 @@ static void validate_size(const char *what, int64_t body_limit, int64_t memory, 
                         what, (long long)body_limit, (long long)memory);
 }
 
+static bool same_route(const struct webhook_options *a, const struct webhook_options *b)
+{
+    struct mr_buf x, y;
+    mr_buf_init(&x, 1 << 20);
+    mr_buf_init(&y, 1 << 20);
+    webhook_route(a, &x);
+    webhook_route(b, &y);
+    bool same = mr_str_eq(mr_buf_str(&x), mr_buf_str(&y));
+    mr_buf_free(&x);
+    mr_buf_free(&y);
+    return same;
+}
+
 static void validate_all(const char *const *names, const void *const *options, const struct mr_where *wheres,
                          size_t count, const void *hub_options, int64_t memory, struct mr_config_errors *errors)
 {
     const struct hub_options *h = hub_options;
     struct mr_tls *tls;
     struct mr_err err;
+    struct ranges trusted;
+    if (ranges_read(&h->http.trusted_proxies, &trusted, &err) == MR_OK)
+        ranges_free(&trusted);
+    else
+        mr_config_error(errors, mr_config_where(errors, (struct mr_where){0, 0}, "http.trusted_proxies"), "http.trusted_proxies: %s", err.msg);
+    if (h->http.proxy_protocol && h->http.trusted_proxies.count == 0)
+        mr_config_error(errors, mr_config_where(errors, (struct mr_where){0, 0}, "http.proxy_protocol"),
+                        "http.proxy_protocol needs trusted_proxies: the balancers' addresses");
     if (h->http.tls_given && h->http.tls.cert && h->http.tls.key) {
         if (certs_read(&h->http.tls, &tls, &err) == MR_OK)
             mr_tls_drop(tls);
@@ -213,7 +276,7 @@ static void validate_all(const char *const *names, const void *const *options, c
         const struct webhook_options *a = options[i], *b;
         validate_size(names[i], a->body_limit, memory, mr_config_where(errors, wheres[i], "body_limit"), errors);
         size_t j = 0; /* the first with this path: each later one is told once */
-        while (j < i && (b = options[j], !a->path || !b->path || strcmp(a->path, b->path) != 0))
+        while (j < i && (b = options[j], !a->path || !b->path || !same_route(a, b)))
             j++;
         if (j < i)
             mr_config_error(errors, mr_config_where(errors, wheres[i], "path"),
@@ -252,8 +315,16 @@ static bool make_texts(struct webhook *w)
     mr_buf_clear(&b);
     mr_buf_printf(&b, "%s/%s", w->name, w->stream);
     w->queue_key = strdup(mr_buf_cstr(&b));
+    mr_buf_clear(&b);
+    webhook_route(w->o, &b);
+    w->route = strdup(mr_buf_cstr(&b));
+    if (w->o->path_secret.value) { /* the secret is at its end */
+        b.n -= w->o->path_secret.n;
+        mr_buf_puts(&b, "***");
+    }
+    w->shown = strdup(mr_buf_cstr(&b));
     mr_buf_free(&b);
-    return w->allow && w->queue_key;
+    return w->allow && w->queue_key && w->route && w->shown;
 }
 
 static enum mr_code open_(void *self, struct mr_source *src, const void *options, struct mr_err *err)
@@ -264,7 +335,6 @@ static enum mr_code open_(void *self, struct mr_source *src, const void *options
     w->hub = mr_source_hub(src);
     w->name = mr_source_name(src);
     w->stream = w->o->stream && *w->o->stream ? w->o->stream : w->name;
-    hub_add_route(w->hub, w);
     if (mr_shaker_new(&w->o->handshake, w->o->verify.scheme, &w->o->verify.secrets, &w->shaker, err) != MR_OK)
         return err->code;
     if (mr_shaker_keeps(w->shaker)) {
@@ -273,8 +343,11 @@ static enum mr_code open_(void *self, struct mr_source *src, const void *options
         if (!w->handover)
             return mr_err_set(err, MR_ENOMEM, "source %s", w->name);
     }
-    if (!make_texts(w))
+    if (!make_texts(w) || (w->o->rate_per_client_given && !(w->clients = clients_new())))
         return mr_err_set(err, MR_ENOMEM, "source %s", w->name);
+    if (ranges_read(&w->o->allow, &w->from, err) != MR_OK)
+        return err->code;
+    hub_add_route(w->hub, w);
     make_cells(w);
     w->kept = keeper_source(w->hub->keeper, w->name, &w->o->quarantine);
     return webhook_verifier(w->o, NULL, &w->verifier, err);
@@ -287,8 +360,14 @@ static void close_(void *self)
     mr_verifier_free(w->verifier);
     mr_shaker_free(w->shaker);
     handover_free(w->handover);
+    ranges_free(&w->from);
+    clients_free(w->clients);
     free(w->allow);
     free(w->queue_key);
+    if (w->route)
+        mr_cleanse(w->route, strlen(w->route));
+    free(w->route);
+    free(w->shown);
 }
 
 /* The newest of its landings stands for its last event: nothing of this is on the way to a 2xx. */
@@ -316,7 +395,7 @@ static void open_route(struct webhook *w)
     mr_cell_set(mr_metric(loop->metrics, MR_M_WEBHOOK_UNVERIFIED, w->name), none);
     if (none)
         mr_alert_open(loop->alerts, MR_A_UNVERIFIED, w->name, NULL,
-                      "verify is none: anybody who can reach %s can write to the zone", w->o->path);
+                      "verify is none: anybody who can reach %s can write to the zone", w->shown);
     else
         mr_alert_close(loop->alerts, MR_A_UNVERIFIED, w->name, NULL);
     w->asking = true;
@@ -385,7 +464,7 @@ static void status(const void *self, struct mr_buf *json)
 {
     const struct webhook *w = self;
     mr_buf_puts(json, ",\"path\":");
-    mr_json_put_string(json, mr_str_c(w->o->path));
+    mr_json_put_string(json, mr_str_c(w->shown));
     mr_buf_printf(json, ",\"accepted\":%.0f,\"unavailable\":%.0f", mr_cell_value(w->accepted),
                   mr_cell_value(w->unavailable));
     double refused = 0;

@@ -7,5 +7,6 @@ int main(void)
     failed += run_connection_tests();
     failed += run_limit_tests();
     failed += run_tls_name_tests();
+    failed += run_proxy_header_tests();
     return failed;
 }

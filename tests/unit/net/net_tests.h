@@ -34,5 +34,6 @@ int run_request_tests(void);
 int run_connection_tests(void);
 int run_limit_tests(void);
 int run_tls_name_tests(void);
+int run_proxy_header_tests(void);
 
 #endif
