@@ -23,8 +23,8 @@ import case  # noqa: E402
 import sign  # noqa: E402
 import wire  # noqa: E402
 from attacks import END, NOTHING, RESET, Await, Bytewise, Deaf, Drip, bodies, flow, framing, lines, post  # noqa: E402
-from deliver import accepted, event  # noqa: E402
-from server import SECRET, landed, running, webhook  # noqa: E402
+from deliver import accepted, event, wait_landed  # noqa: E402
+from server import SECRET, Home, Server, config, is_sanitized, landed, running, until, webhook  # noqa: E402
 
 SOURCE = {"github": webhook()}
 SOON = 0.05                                       # between two bytes of a drip, unless something comes earlier
@@ -312,6 +312,76 @@ def test_there_are_many_cases_and_each_has_a_name_of_its_own():
     case.equal([n for n, times in names.items() if times > 1], [], "twice")
     case.true(len(names) >= 400, f"only {len(names)} cases")
     case.equal([g for g in GROUPS if not any(f'"{g}"' in line for line in open(__file__))], [], "groups that nobody runs")
+
+
+def hold_half_bodies(server, many):
+    """Connections that have sent nine tenths of a body of 1 MiB, as far as it was read, and hold the rest back."""
+    held = []
+    for _ in range(many):
+        conn = wire.Conn(server.port, timeout=PATIENT)
+        conn.sock.setblocking(False)
+        held.append([conn, post(b"", b"Content-Length: 1048576", length=False, wire=b"x" * 943718)])
+    return held
+
+
+def push(held):
+    """Sends what the server takes now; the connections that it has answered go."""
+    for pair in held:
+        try:
+            while pair[1]:
+                pair[1] = pair[1][pair[0].sock.send(pair[1]):]
+        except OSError:
+            pass                                 # full, or refused
+    for pair in [p for p in held if readable(p[0])]:
+        pair[0].close()
+        held.remove(pair)
+
+
+def test_half_bodies_cannot_starve_the_honest():
+    """200 of them want three times the memory there is: some are sent away, and honest requests come through."""
+    limits = {"memory": "64MiB", "disk_reserve": "0B"}
+    with running(SOURCE, name="mr-hostile", limits=limits, http={"body_timeout": "1h"}) as server:
+        held, statuses = hold_half_bodies(server, 200), collections.Counter()
+
+        def come_through(n):
+            push(held)
+            res = wire.once(server.port, "POST", "/hooks/github", sign.github(SECRET, event(f"honest-{n}")), event(f"honest-{n}"),
+                            timeout=PATIENT)
+            statuses[res.status] += 1
+            return res.status == 204
+        for n in range(50):
+            until("an honest request comes through", lambda: come_through(n), PATIENT)
+        case.true(set(statuses) <= {204, 503}, f"honest answers: {statuses}")
+        case.true(held and len(held) < 200, f"{len(held)} of 200 half bodies are still held")
+        if not is_sanitized():
+            case.true(server.memory_kib() < 112 * 1024, f"{server.memory_kib()} KiB")
+        for conn, _ in held:
+            conn.close()
+        case.equal(sorted(r.value["data"]["id"] for r in landed(server)), sorted(f"honest-{n}" for n in range(50)))
+        print(f"        honest answers {dict(statuses)}, {len(held)} half bodies held to the end", flush=True)
+
+
+def test_a_crowd_leaves_descriptors_for_the_queue():
+    """A limit of 1,024 descriptors, as shells and services have it, and a crowd that wants them all: what the honest send
+    is stored in new segments and landed meanwhile."""
+    with Home("mr-hostile") as home:
+        cfg = config(home, SOURCE, queue={"segment_size": "1MiB"}, limits={"disk_reserve": "0B"}, http={"first_byte_timeout": "1h"})
+        server = Server(home, cfg, wrapper=["prlimit", "--nofile=1024:1024"])
+        try:
+            server.start()
+            with wire.Conn(server.port) as honest:
+                crowd = [wire.Conn(server.port) for _ in range(1500)]
+                idents = [f"honest-{n}" for n in range(100)]
+                for ident in idents:
+                    honest.send(post(event(ident, pad="x" * 50000)))
+                    case.equal(honest.final().status, 204, ident)
+                wait_landed(server, idents[-1])
+                for conn in crowd:
+                    conn.close()
+            case.true("connections_limited" in server.log(), "it is said that the limit is low")
+            case.equal(sorted(r.value["data"]["id"] for r in landed(server)), sorted(idents))
+        finally:
+            server.kill9()
 
 
 # ---- other people's clients ----
