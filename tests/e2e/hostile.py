@@ -7,6 +7,7 @@ acknowledged, once, and nothing that stood hidden in another request.
 
 usage: hostile.py [NAME...]         stories, by a part of their name; ATTACK=name runs that one case of them
        hostile.py --seeds FOLDER    writes the bytes of all cases as seeds of tests/fuzz/http.c
+       hostile.py --peer PORT       how many a server of others gets right (bench/peers/hostile/), the slow ones left out
 """
 import base64
 import collections
@@ -28,7 +29,7 @@ from server import SECRET, Home, Server, config, is_sanitized, landed, running, 
 
 SOURCE = {"github": webhook()}
 SOON = 0.05                                       # between two bytes of a drip, unless something comes earlier
-PATIENT = 30.0                                    # for any single answer: far above every deadline of the server
+PATIENT = 5.0 if "--peer" in sys.argv else 30.0   # for any single answer: far above every deadline of the server
 DEADLINES = {key + "_timeout": "1s" for key in ("first_byte", "header", "body", "idle")}
 GROUPS = {**framing.GROUPS, **lines.GROUPS, **bodies.GROUPS, **flow.GROUPS, **flow.SLOW_GROUP}
 
@@ -103,7 +104,7 @@ def play(conn, steps):
     return not any(isinstance(s, Deaf) for s in steps)
 
 
-def due(attack, conn):
+def due(attack, conn, form):
     """The next answer's status, NOTHING if the connection ends without one."""
     while True:
         try:
@@ -115,7 +116,7 @@ def due(attack, conn):
         except TimeoutError:
             raise Wrong(f"no answer within {PATIENT:g} s") from None
         if res.status >= 200:
-            judge_form(res, attack)
+            form(res, attack)
             return res.status
         if not attack.interim or res.status != 100:
             raise Wrong(f"{res} was not asked for")
@@ -164,13 +165,13 @@ def judge_end(attack, conn, tally):
     tally.note(after)
 
 
-def run(attack, port, tally):
+def run(attack, port, tally, form=judge_form):
     tally.maybe.update(attack.maybe)
     with wire.Conn(port, timeout=PATIENT) as conn:
         if not play(conn, attack.steps):
             return
         for n, right in enumerate(attack.answers):
-            status = due(attack, conn)
+            status = due(attack, conn, form)
             if 200 <= status < 300 and attack.ids[n] is not None:
                 tally.note(attack.ids[n])
             if status not in right:
@@ -464,8 +465,28 @@ def write_seeds(folder):
                     f.write(b"a\xff" + data)
 
 
+# ---- peers ----
+
+def judge_peer(port):
+    """Statuses, who closes, and what is run alone: not the form of a refusal, which is our own, and no zone."""
+    right = total = 0
+    for name, attacks in GROUPS.items():
+        if name == "slow":
+            continue                              # their deadlines are minutes
+        for attack in attacks:
+            total += 1
+            try:
+                run(attack, port, Tally(), lambda res, attack: None)
+                right += 1
+            except (Wrong, OSError, wire.Closed, ValueError) as e:
+                print(f"{name}: {attack.name}: {e}", flush=True)
+    print(f"{right} of {total}")
+
+
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--seeds"]:
+    if sys.argv[1:2] == ["--peer"]:
+        judge_peer(int(sys.argv[2]))
+    elif sys.argv[1:2] == ["--seeds"]:
         write_seeds(sys.argv[2])
     else:
         case.main(globals())
