@@ -23,5 +23,8 @@ MR_MUST enum mr_code mr_file_replace(const char *path, struct mr_str bytes, unsi
 MR_MUST enum mr_code mr_file_read(const char *path, size_t limit, char **out, size_t *n, struct mr_err *err);
 /* Free bytes for this user on the file system of `path`. */
 MR_MUST enum mr_code mr_disk_free(const char *path, uint64_t *bytes, struct mr_err *err);
+/* Raises this process's soft limit of descriptors to `wanted`, as far as the hard one allows; never lowers it. What it is
+ * then. Does not block. */
+uint64_t mr_descriptors_want(uint64_t wanted);
 
 #endif

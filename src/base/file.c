@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -231,4 +232,17 @@ enum mr_code mr_disk_free(const char *path, uint64_t *bytes, struct mr_err *err)
         return mr_err_sys(err, errno, "free space of %s", path);
     *bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
     return MR_OK;
+}
+
+uint64_t mr_descriptors_want(uint64_t wanted)
+{
+    struct rlimit now;
+    if (getrlimit(RLIMIT_NOFILE, &now) != 0)
+        return 0;
+    if (now.rlim_cur < wanted) {
+        struct rlimit more = {.rlim_cur = wanted < now.rlim_max ? wanted : now.rlim_max, .rlim_max = now.rlim_max};
+        if (setrlimit(RLIMIT_NOFILE, &more) == 0)
+            now = more;
+    }
+    return now.rlim_cur;
 }

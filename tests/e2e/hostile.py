@@ -7,6 +7,7 @@ acknowledged, once, and nothing that stood hidden in another request.
 
 usage: hostile.py [NAME...]         stories, by a part of their name; ATTACK=name runs that one case of them
        hostile.py --seeds FOLDER    writes the bytes of all cases as seeds of tests/fuzz/http.c
+       hostile.py --peer PORT       how many a server of others gets right (bench/peers/hostile/), the slow ones left out
 """
 import base64
 import collections
@@ -23,12 +24,12 @@ import case  # noqa: E402
 import sign  # noqa: E402
 import wire  # noqa: E402
 from attacks import END, NOTHING, RESET, Await, Bytewise, Deaf, Drip, bodies, flow, framing, lines, post  # noqa: E402
-from deliver import accepted, event  # noqa: E402
-from server import SECRET, landed, running, webhook  # noqa: E402
+from deliver import accepted, event, wait_landed  # noqa: E402
+from server import SECRET, Home, Server, config, is_sanitized, landed, running, until, webhook  # noqa: E402
 
 SOURCE = {"github": webhook()}
 SOON = 0.05                                       # between two bytes of a drip, unless something comes earlier
-PATIENT = 30.0                                    # for any single answer: far above every deadline of the server
+PATIENT = 5.0 if "--peer" in sys.argv else 30.0   # for any single answer: far above every deadline of the server
 DEADLINES = {key + "_timeout": "1s" for key in ("first_byte", "header", "body", "idle")}
 GROUPS = {**framing.GROUPS, **lines.GROUPS, **bodies.GROUPS, **flow.GROUPS, **flow.SLOW_GROUP}
 
@@ -103,7 +104,7 @@ def play(conn, steps):
     return not any(isinstance(s, Deaf) for s in steps)
 
 
-def due(attack, conn):
+def due(attack, conn, form):
     """The next answer's status, NOTHING if the connection ends without one."""
     while True:
         try:
@@ -115,7 +116,7 @@ def due(attack, conn):
         except TimeoutError:
             raise Wrong(f"no answer within {PATIENT:g} s") from None
         if res.status >= 200:
-            judge_form(res, attack)
+            form(res, attack)
             return res.status
         if not attack.interim or res.status != 100:
             raise Wrong(f"{res} was not asked for")
@@ -164,13 +165,13 @@ def judge_end(attack, conn, tally):
     tally.note(after)
 
 
-def run(attack, port, tally):
+def run(attack, port, tally, form=judge_form):
     tally.maybe.update(attack.maybe)
     with wire.Conn(port, timeout=PATIENT) as conn:
         if not play(conn, attack.steps):
             return
         for n, right in enumerate(attack.answers):
-            status = due(attack, conn)
+            status = due(attack, conn, form)
             if 200 <= status < 300 and attack.ids[n] is not None:
                 tally.note(attack.ids[n])
             if status not in right:
@@ -314,6 +315,76 @@ def test_there_are_many_cases_and_each_has_a_name_of_its_own():
     case.equal([g for g in GROUPS if not any(f'"{g}"' in line for line in open(__file__))], [], "groups that nobody runs")
 
 
+def hold_half_bodies(server, many):
+    """Connections that have sent nine tenths of a body of 1 MiB, as far as it was read, and hold the rest back."""
+    held = []
+    for _ in range(many):
+        conn = wire.Conn(server.port, timeout=PATIENT)
+        conn.sock.setblocking(False)
+        held.append([conn, post(b"", b"Content-Length: 1048576", length=False, wire=b"x" * 943718)])
+    return held
+
+
+def push(held):
+    """Sends what the server takes now; the connections that it has answered go."""
+    for pair in held:
+        try:
+            while pair[1]:
+                pair[1] = pair[1][pair[0].sock.send(pair[1]):]
+        except OSError:
+            pass                                 # full, or refused
+    for pair in [p for p in held if readable(p[0])]:
+        pair[0].close()
+        held.remove(pair)
+
+
+def test_half_bodies_cannot_starve_the_honest():
+    """200 of them want three times the memory there is: some are sent away, and honest requests come through."""
+    limits = {"memory": "64MiB", "disk_reserve": "0B"}
+    with running(SOURCE, name="mr-hostile", limits=limits, http={"body_timeout": "1h"}) as server:
+        held, statuses = hold_half_bodies(server, 200), collections.Counter()
+
+        def come_through(n):
+            push(held)
+            res = wire.once(server.port, "POST", "/hooks/github", sign.github(SECRET, event(f"honest-{n}")), event(f"honest-{n}"),
+                            timeout=PATIENT)
+            statuses[res.status] += 1
+            return res.status == 204
+        for n in range(50):
+            until("an honest request comes through", lambda: come_through(n), PATIENT)
+        case.true(set(statuses) <= {204, 503}, f"honest answers: {statuses}")
+        case.true(held and len(held) < 200, f"{len(held)} of 200 half bodies are still held")
+        if not is_sanitized():
+            case.true(server.memory_kib() < 112 * 1024, f"{server.memory_kib()} KiB")
+        for conn, _ in held:
+            conn.close()
+        case.equal(sorted(r.value["data"]["id"] for r in landed(server)), sorted(f"honest-{n}" for n in range(50)))
+        print(f"        honest answers {dict(statuses)}, {len(held)} half bodies held to the end", flush=True)
+
+
+def test_a_crowd_leaves_descriptors_for_the_queue():
+    """A limit of 1,024 descriptors, as shells and services have it, and a crowd that wants them all: what the honest send
+    is stored in new segments and landed meanwhile."""
+    with Home("mr-hostile") as home:
+        cfg = config(home, SOURCE, queue={"segment_size": "1MiB"}, limits={"disk_reserve": "0B"}, http={"first_byte_timeout": "1h"})
+        server = Server(home, cfg, wrapper=["prlimit", "--nofile=1024:1024"])
+        try:
+            server.start()
+            with wire.Conn(server.port) as honest:
+                crowd = [wire.Conn(server.port) for _ in range(1500)]
+                idents = [f"honest-{n}" for n in range(100)]
+                for ident in idents:
+                    honest.send(post(event(ident, pad="x" * 50000)))
+                    case.equal(honest.final().status, 204, ident)
+                wait_landed(server, idents[-1])
+                for conn in crowd:
+                    conn.close()
+            case.true("connections_limited" in server.log(), "it is said that the limit is low")
+            case.equal(sorted(r.value["data"]["id"] for r in landed(server)), sorted(idents))
+        finally:
+            server.kill9()
+
+
 # ---- other people's clients ----
 
 def tool(server, *cmd, stdin=b""):
@@ -394,8 +465,28 @@ def write_seeds(folder):
                     f.write(b"a\xff" + data)
 
 
+# ---- peers ----
+
+def judge_peer(port):
+    """Statuses, who closes, and what is run alone: not the form of a refusal, which is our own, and no zone."""
+    right = total = 0
+    for name, attacks in GROUPS.items():
+        if name == "slow":
+            continue                              # their deadlines are minutes
+        for attack in attacks:
+            total += 1
+            try:
+                run(attack, port, Tally(), lambda res, attack: None)
+                right += 1
+            except (Wrong, OSError, wire.Closed, ValueError) as e:
+                print(f"{name}: {attack.name}: {e}", flush=True)
+    print(f"{right} of {total}")
+
+
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--seeds"]:
+    if sys.argv[1:2] == ["--peer"]:
+        judge_peer(int(sys.argv[2]))
+    elif sys.argv[1:2] == ["--seeds"]:
         write_seeds(sys.argv[2])
     else:
         case.main(globals())

@@ -7,13 +7,18 @@
 #include "hub.h"
 
 #include "millrace/budget.h"
+#include "millrace/file.h"
 
 #include <assert.h>
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { GROUP_MEMORY_MIN = 4 << 20, GROUP_MEMORY_MAX = 64 << 20 };
+enum {
+    GROUP_MEMORY_MIN = 4 << 20,
+    GROUP_MEMORY_MAX = 64 << 20,
+    DESCRIPTORS_KEPT = 256, /* for segments, staged files, the store, the admin's pages, those refused at the door */
+};
 
 #define AT(field) offsetof(struct hub_options, field)
 static const char *const client_headers[] = {"x-forwarded-for", "forwarded", "x-real-ip", NULL};
@@ -37,7 +42,8 @@ static const struct mr_option http_rows[] = {
      .def = "12000",
      .min = "1",
      .max = "1000000",
-     .doc = "Open connections at once; above it a connection gets 503. Needs as many file descriptors."},
+     .doc = "Open connections at once; above it a connection gets 503. Cut, with a warning, to what the hard limit of "
+            "open files leaves beside 256 for queue, zone and state."},
     {.name = "connections_per_peer",
      .type = MR_T_INT,
      .offset = AT(http.connections_per_peer),
@@ -280,10 +286,27 @@ void mr_webhook_hub_start(void *hub, void (*cb)(void *arg, const struct mr_err *
     mr_store_positions(h->core->store, (struct mr_str){0}, on_positions, h);
 }
 
+/* As many connections as configured, but never the descriptors that queue, zone and state live on: who takes those too
+ * stops every landing. */
+static unsigned connections_of(const struct hub *h)
+{
+    uint64_t wanted = (uint64_t)h->o->http.connections;
+    uint64_t most = mr_descriptors_want(wanted + DESCRIPTORS_KEPT);
+    if (most >= wanted + DESCRIPTORS_KEPT)
+        return (unsigned)wanted;
+    uint64_t left = most > 2 * DESCRIPTORS_KEPT ? most - DESCRIPTORS_KEPT : most / 2;
+    if (left >= wanted)
+        return (unsigned)wanted;
+    mr_log_warn(h->core->loop->log, NULL, "connections_limited", MR_I("configured", (int64_t)wanted),
+                MR_I("allowed", (int64_t)left), MR_I("descriptors", (int64_t)most),
+                MR_S("hint", "raise the hard limit of open files (ulimit -Hn, LimitNOFILE), or lower http.connections"));
+    return (unsigned)left;
+}
+
 static void limits_of(const struct hub *h, struct mr_http_limits *limits)
 {
     mr_http_limits_default(limits);
-    limits->connections = (unsigned)h->o->http.connections;
+    limits->connections = connections_of(h);
     limits->connections_per_peer = (unsigned)h->o->http.connections_per_peer;
     limits->first_byte_ms = h->o->http.first_byte_ms;
     limits->header_ms = h->o->http.header_ms;

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 /* The inodes synced since `synced_count` was last set to 0; the linker's --wrap gives no other place for it. */
@@ -245,6 +246,21 @@ static void free_space_is_more_than_nothing_and_less_than_everything(void **stat
     assert_int_equal(mr_disk_free(in(state, "none"), &bytes, &err), MR_ENOENT);
 }
 
+static void descriptors_are_raised_as_far_as_the_hard_limit_and_never_lowered(void **state)
+{
+    struct rlimit old, tight, now;
+    (void)state;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+    tight = (struct rlimit){.rlim_cur = 64, .rlim_max = old.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &tight), 0);
+    assert_int_equal(mr_descriptors_want(32), 64);
+    assert_int_equal(mr_descriptors_want(100), 100);
+    getrlimit(RLIMIT_NOFILE, &now);
+    assert_int_equal(now.rlim_cur, 100);
+    assert_int_equal(mr_descriptors_want(UINT64_MAX), old.rlim_max);
+    setrlimit(RLIMIT_NOFILE, &old);
+}
+
 #define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, test_folder_make, test_folder_remove)
 
 int main(void)
@@ -254,6 +270,7 @@ int main(void)
         IN_FOLDER(a_leftover_of_a_killed_replace_is_written_over),
         IN_FOLDER(a_replace_that_fails_leaves_the_old_file_and_nothing_else),
         cmocka_unit_test(a_full_disk_is_named_as_such),
+        cmocka_unit_test(descriptors_are_raised_as_far_as_the_hard_limit_and_never_lowered),
         cmocka_unit_test(short_writes_are_continued),
         IN_FOLDER(directories_are_made_with_all_their_parents),
         IN_FOLDER(a_directory_that_is_there_already_is_made_durable),
