@@ -48,6 +48,15 @@ struct mr_captured {          /* a request as a person has kept it */
     size_t headers_count;
 };
 
+struct mr_requeue {           /* refused requests that are to be judged again */
+    const char *source;
+    const void *options;      /* the source's */
+    int64_t from_us, to_us;   /* when they came, both included */
+    const char *cause;        /* for which they were refused; NULL: any */
+};
+struct mr_requeued { int64_t queued, refused, unreadable; };
+typedef void (*mr_requeue_cb)(void *arg, const struct mr_err *err, const struct mr_requeued *counts);
+
 struct mr_door {
     const char *name, *doc;                     /* config key; sentence for the reference */
     const struct mr_option *options;            /* rows below `sources.<name>.<door>` */
@@ -96,6 +105,8 @@ struct mr_door {
     /* Lands again what a lost landing held, from the input kept for it, as run `run`: the live position does not move, and asked again it lands
      * nothing twice. MR_ENOENT: the input is gone, or was never this hub's. `landing` is borrowed for the call. */
     void (*hub_replay)(void *hub, const struct mr_landing_row *landing, struct mr_str run, void (*cb)(void *arg, const struct mr_err *err, int64_t records), void *arg);
+    /* Judges refused requests again, by the config of now as of when they came; who passes is captured like any other, once. `what` is borrowed until cb. */
+    void (*hub_requeue)(void *hub, const struct mr_requeue *what, mr_requeue_cb cb, void *arg);
 };
 
 /* -- what a door says and asks ------------------------------------------------------------------------------------------ */

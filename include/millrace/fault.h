@@ -17,6 +17,7 @@
     X(queue_segment_filled) /* its blocks are written over, before its sync and its directory's */                   \
     X(queue_segment_start)  /* its first header is about to be written */                                            \
     X(queue_segment_recycle)/* a freed segment is about to become a spare */                                         \
+    X(quarantine_replayed)  /* a refused request is in the queue; its file is about to be renamed */                  \
     X(queue_free)           /* a segment is about to be freed */                                                     \
     X(queue_recover)        /* recovery is about to make the tail durable */                                         \
     X(queue_recovered)      /* recovery has ended, before the first append */                                        \

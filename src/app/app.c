@@ -405,7 +405,7 @@ static void sources_begin(struct app *a)
 static void up_begin(struct app *a)
 {
     for (struct mr_source *s = a->sources; s; s = s->next)
-        if (!(a->o.once && s->paused) && !a->o.replay_landing)
+        if (!(a->o.once && s->paused) && !a->o.replay_landing && !a->o.requeue)
             source_start(s);
 }
 
@@ -451,7 +451,7 @@ static void running_begin(struct app *a)
     if (a->o.on_ready)
         a->o.on_ready(a->o.arg, a);
     if (a->o.once)
-        app_stop(a, a->o.replay_landing ? "replay" : "once");
+        app_stop(a, a->o.replay_landing || a->o.requeue ? "replay" : "once");
 }
 
 static const struct app_step start_steps[12] = {

@@ -13,6 +13,10 @@
 #include "millrace/zone.h"
 
 struct app;
+struct mr_app_requeue {
+    const char *source, *cause; /* cause NULL: any */
+    int64_t from_us, to_us;
+};
 struct mr_app_options {
     const char *config_path;
     bool once;
@@ -20,6 +24,7 @@ struct mr_app_options {
     size_t doors_count;
     void (*on_ready)(void *arg, struct app *a); /* loop, once everything is up; NULL: nobody asks */
     void *arg;
+    const struct mr_app_requeue *requeue; /* judge refused requests again, land who passes, then end; NULL: serve */
     const char *replay_landing; /* land this one again, from the input that was kept for it, then end; NULL: serve */
 };
 /* The whole of `millrace run`: returns its exit code (0 fine, 1 the work or the world failed, 2 config, data_dir in
@@ -103,6 +108,7 @@ struct app {
     /* replay */
     struct {
         bool busy;
+        struct mr_requeue requeue;
     } replay;
 
     /* upkeep */

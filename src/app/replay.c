@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* replay.c - `millrace replay --landing ID`: the landing's row goes to the hub that kept its input; then it is lost no
- * longer. */
+/* replay.c - `millrace replay`. --landing ID: the landing's row goes to the hub that kept its input; then it is lost no longer.
+ * SOURCE --from TIME: the source's refused requests are judged again by its hub. */
 #include "app.h"
 
 #include <assert.h>
@@ -73,8 +73,41 @@ static void on_landing(void *arg, const struct mr_err *err, const struct mr_land
     replay_end(a, &told);
 }
 
+static void on_requeued(void *arg, const struct mr_err *err, const struct mr_requeued *counts)
+{
+    struct app *a = arg;
+    printf("%lld refused requests accepted now, %lld still refused, %lld not readable\n", (long long)counts->queued, (long long)counts->refused,
+           (long long)counts->unreadable);
+    replay_end(a, err);
+}
+
+static void requeue_begin(struct app *a)
+{
+    const struct mr_config *c = a->config->config;
+    ptrdiff_t at = mr_config_find(c, a->o.requeue->source);
+    struct mr_err err = {0};
+    size_t door = at >= 0 ? c->sources[at].door : 0;
+    a->replay.busy = true;
+    if (at < 0)
+        mr_err_set(&err, MR_ENOENT, "no source \"%s\" in %s", a->o.requeue->source, a->o.config_path);
+    else if (!c->doors[door]->hub_requeue || !a->hubs[door].started)
+        mr_err_set(&err, MR_ENOENT, "source %s keeps no refused requests", a->o.requeue->source);
+    if (err.code != MR_OK) {
+        replay_end(a, &err);
+        return;
+    }
+    a->replay.requeue = (struct mr_requeue){.source = a->o.requeue->source,
+                                            .options = c->sources[at].options,
+                                            .from_us = a->o.requeue->from_us,
+                                            .to_us = a->o.requeue->to_us,
+                                            .cause = a->o.requeue->cause};
+    c->doors[door]->hub_requeue(a->hubs[door].hub, &a->replay.requeue, on_requeued, a);
+}
+
 void replay_begin(struct app *a)
 {
+    if (a->o.requeue && !a->failed)
+        requeue_begin(a);
     if (!a->o.replay_landing || a->failed)
         return;
     a->replay.busy = true;

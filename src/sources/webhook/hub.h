@@ -206,6 +206,8 @@ void stage_key(struct mr_str key, struct mr_str *source, struct mr_str *stream);
 /* replay.c */
 void webhook_replay(void *hub, const struct mr_landing_row *landing, struct mr_str run,
                     void (*cb)(void *arg, const struct mr_err *err, int64_t records), void *arg);
+/* requeue.c */
+void webhook_requeue(void *hub, const struct mr_requeue *what, mr_requeue_cb cb, void *arg);
 /* Keeps the input of every lost landing; before anything is freed. */
 void replay_pin(struct hub *h, const struct mr_landing_row *landings, size_t count);
 

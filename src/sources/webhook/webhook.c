@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { PATH_SECRET_MIN = 16, PATH_SECRET_MAX = 256 };
+enum { PATH_SECRET_MIN = 16, PATH_SECRET_MAX = 256, REPLAYED_MS = 24 * 3600 * 1000, REPLAYED_IDS = 1000000 };
 
 static const char *const payloads[] = {"json", "exact", NULL};
 
@@ -488,6 +488,10 @@ static void tick(void *self)
 static void keeps(const void *self, int64_t *window_ms, uint64_t *ids)
 {
     const struct webhook *w = self;
+    if (!w->o->dedup_given && w->o->quarantine.keep != REFUSED_OFF) { /* a replay out of quarantine that was cut off */
+        *window_ms = REPLAYED_MS;
+        *ids = REPLAYED_IDS;
+    }
     if (!w->o->dedup_given)
         return;
     int64_t behind_ms = w->hub->lander ? lander_behind_ms(w->hub->lander) : 0;
@@ -534,4 +538,5 @@ const struct mr_door mr_door_webhook = {
     .hub_stop = mr_webhook_hub_stop,
     .hub_status = mr_webhook_hub_status,
     .hub_replay = webhook_replay,
+    .hub_requeue = webhook_requeue,
 };
