@@ -30,6 +30,9 @@
     X(MR_M_WEBHOOK_REQUESTS, "millrace_webhook_requests_total", COUNTER, "Requests of a source, by outcome and cause.",                   \
       "source,outcome,cause")                                                                                                             \
     X(MR_M_WEBHOOK_BYTES, "millrace_webhook_body_bytes_total", COUNTER, "Body bytes accepted.", "source")                                 \
+    X(MR_M_WEBHOOK_ELEMENTS, "millrace_webhook_split_records_total", COUNTER, "Records made of batches (`split`).", "source")             \
+    X(MR_M_WEBHOOK_UNSPLIT, "millrace_webhook_not_split_total", COUNTER,                                                                  \
+      "Requests that were to be split and landed whole: no array there, or too large a one.", "source")                                   \
     X(MR_M_WEBHOOK_SECRET, "millrace_webhook_secret_matched_total", COUNTER, "Which configured secret matched (rotation).",               \
       "source,secret")                                                                                                                    \
     X(MR_M_WEBHOOK_DURABLE, "millrace_webhook_durable_seconds", HISTOGRAM, "From the request's last byte to durable.", "")                \

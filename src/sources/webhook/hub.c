@@ -229,6 +229,7 @@ static void open_queue(struct hub *h)
     snprintf(quarantine, sizeof quarantine, "%s/quarantine", h->core->data_dir);
     size_t group = mr_budget_limit(h->core->loop->budget) / 8;
     group = group < GROUP_MEMORY_MIN ? GROUP_MEMORY_MIN : group > GROUP_MEMORY_MAX ? GROUP_MEMORY_MAX : group;
+    h->group_memory = group;
     struct mr_queue_options options = {.loop = h->core->loop,
                                        .dir = dir,
                                        .quarantine = quarantine,

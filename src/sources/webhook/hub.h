@@ -7,6 +7,7 @@
 #ifndef MR_WEBHOOK_HUB_H
 #define MR_WEBHOOK_HUB_H
 
+#include "batch.h"
 #include "certs.h"
 #include "client.h"
 #include "event.h"
@@ -57,6 +58,8 @@ struct webhook_options {
         int64_t max_ids;
     } dedup;
     int payload;
+    bool split_given;
+    struct split_options split;
     struct refused_options quarantine;
     struct {
         int64_t every_ms; /* 0: nothing is expected */
@@ -96,6 +99,7 @@ struct webhook { /* one source: a route */
     struct handover *handover;    /* NULL: no secret is handed over */
     struct mr_http_request *handing; /* waits for its secret to be durable */
     bool up, paused, stopping;
+    struct mr_cell *elements, *unsplit;
     struct mr_cell *accepted, *bytes, *unavailable, *refused[MR_CAUSES];
     struct mr_cell *secrets[16];
     uint64_t refused_logged_ms, refused_unlogged; /* a sampled line: one a second */
@@ -116,6 +120,7 @@ struct hub {
     struct keeper *keeper;
     struct certs *certs;
     struct ranges trusted; /* proxies */
+    size_t group_memory; /* of the queue */
     char retry[40];        /* scratch: a header line of the answer at hand */
     struct mr_buf event, decoded, url; /* scratch of receive.c */
     uint64_t refused_logged_ms;

@@ -223,24 +223,62 @@ static void refuse_now(struct mr_http_request *req, int status, struct mr_str bo
     mr_http_answer(req, &a);
 }
 
+static struct mr_str same_head(void *arg, size_t index)
+{
+    const struct pending *p = arg;
+    (void)index;
+    return mr_buf_str(&p->hub->event);
+}
+
+static void on_batch_durable(void *arg, enum mr_code code)
+{
+    struct pending *p = arg;
+    on_durable(&p->wait, code);
+}
+
+/* *whole: it is none, and lands as one record. */
+static enum mr_code append_batch(struct webhook *w, struct pending *p, struct mr_str body, bool *whole)
+{
+    struct hub *h = w->hub;
+    struct batch_cut cut;
+    *whole = !batch_of(&w->o->split, body, h->event.n, h->group_memory / 2, &cut);
+    if (*whole) {
+        mr_cell_add(w->unsplit, 1);
+        return MR_OK;
+    }
+    if (cut.count == 0) { /* an empty batch has arrived */
+        on_durable(&p->wait, MR_OK);
+        return MR_OK;
+    }
+    mr_cell_add(w->elements, (int64_t)cut.count);
+    return batch_append(h->queue, mr_str_c(w->queue_key), &cut, same_head, on_batch_durable, p);
+}
+
+static enum mr_code append_one(struct webhook *w, struct pending *p, struct mr_str body)
+{
+    const struct mr_str pieces[] = {mr_buf_str(&w->hub->event), body};
+    return mr_queue_append(w->hub->queue, mr_str_c(w->queue_key), pieces, MR_COUNT(pieces), &p->wait);
+}
+
 static void append(struct webhook *w, struct mr_http_request *req, struct mr_str body)
 {
     struct hub *h = w->hub;
     struct pending *p = mr_http_room(req);
+    bool whole = true;
     *p = (struct pending){.wait = {.done = on_durable},
                           .hub = h,
                           .accepted = w->accepted,
                           .unavailable = w->unavailable,
                           .began_us = mr_mono_us(),
                           .status = (int)w->o->ack.status};
-    const struct mr_str pieces[] = {mr_buf_str(&h->event), body};
-    enum mr_code code = h->event.failed
-                            ? MR_ENOMEM
-                            : mr_queue_append(h->queue, mr_str_c(w->queue_key), pieces, MR_COUNT(pieces), &p->wait);
-    if (code == MR_OK) {
-        mr_cell_add(w->bytes, (int64_t)body.n);
+    size_t n = body.n;
+    mr_cell_add(w->bytes, (int64_t)n); /* first: an empty batch is answered on the way */
+    enum mr_code code = h->event.failed ? MR_ENOMEM : w->o->split_given ? append_batch(w, p, body, &whole) : MR_OK;
+    if (code == MR_OK && whole)
+        code = append_one(w, p, body);
+    if (code == MR_OK)
         return;
-    }
+    mr_cell_add(w->bytes, -(int64_t)n);
     struct mr_http_answer a;
     mr_cell_add(w->unavailable, 1);
     unavailable(&a, code == MR_ENOSPC ? MR_STR("{\"error\":\"no room, send again later\"}\n")

@@ -37,6 +37,9 @@ struct requeue {
     size_t text_n;
     struct mr_buf decoded, inflated, event, url;
     struct mr_header headers[MR_EVENT_HEADERS_MAX + 1];
+    struct kept_request kept; /* the file at hand, judged */
+    struct mr_verified verified;
+    bool split;
     struct mr_queue_wait wait;
     struct mr_err err;
     struct mr_requeued counts;
@@ -148,17 +151,22 @@ static bool judged(struct requeue *r, const struct kept_request *k, const struct
     return true;
 }
 
-static void put_event(struct requeue *r, const struct kept_request *k, const struct mr_verified *verified, struct mr_str body)
+/* The event but for its body. Of the elements of a batch each has a name of its own: file#0, file#1, … */
+static struct mr_str event_of(void *arg, size_t index)
 {
+    struct requeue *r = arg;
+    const struct kept_request *k = &r->kept;
     bool dedup = r->o->dedup_given && r->o->dedup.id;
     size_t count = k->headers_count;
-    r->headers[count++] = (struct mr_header){MR_STR(PROVENANCE), mr_str_c(r->names[r->at])};
+    char name[KEPT_NAME_MAX + 24];
+    snprintf(name, sizeof name, r->split ? "%s#%zu" : "%s", r->names[r->at], index);
+    r->headers[count++] = (struct mr_header){MR_STR(PROVENANCE), mr_str_c(name)};
     struct mr_event e = {
         .arrived_us = k->received_us,
         .payload = r->o->payload ? MR_PAYLOAD_EXACT : MR_PAYLOAD_JSON,
-        .secret = verified->secret,
+        .secret = r->verified.secret,
         .scheme = mr_str_c(mr_verifier_scheme(r->verifier)->name),
-        .covers = mr_str_c(verified->covers),
+        .covers = mr_str_c(r->verified.covers),
         .dedup_id = mr_str_c(dedup ? r->o->dedup.id : "header:" PROVENANCE),
         .dedup_window_ms = dedup ? r->o->dedup.window_ms : KEPT_FOR_MS,
         .method = k->method,
@@ -167,33 +175,53 @@ static void put_event(struct requeue *r, const struct kept_request *k, const str
         .remote = k->remote,
         .headers = r->headers,
         .headers_count = count,
-        .body = body,
     };
     mr_buf_clear(&r->event);
     mr_event_put(&r->event, &e, webhook_masks, (void *)(uintptr_t)r->o);
+    return r->event.failed ? (struct mr_str){0} : mr_buf_str(&r->event);
+}
+
+static void on_batch(void *arg, enum mr_code code)
+{
+    struct requeue *r = arg;
+    on_durable(&r->wait, code);
+}
+
+static enum mr_code append(struct requeue *r, struct mr_str body)
+{
+    struct hub *h = r->hub;
+    struct batch_cut cut;
+    struct mr_str key = mr_str_c(r->key), head = event_of(r, 0);
+    r->split = r->o->split_given && batch_of(&r->o->split, body, head.n + 24, h->group_memory / 2, &cut);
+    if (r->split && cut.count == 0) {
+        on_durable(&r->wait, MR_OK);
+        return MR_OK;
+    }
+    if (r->split)
+        return batch_append(h->queue, key, &cut, event_of, on_batch, r);
+    head = event_of(r, 0);
+    const struct mr_str pieces[] = {head, body};
+    r->wait = (struct mr_queue_wait){.done = on_durable};
+    return head.n ? mr_queue_append(h->queue, key, pieces, MR_COUNT(pieces), &r->wait) : MR_ENOMEM;
 }
 
 /* False: done with it. */
 static bool take(struct requeue *r)
 {
-    struct kept_request k;
+    const struct kept_request *k = &r->kept;
     struct mr_err err;
-    struct mr_verified verified;
     struct mr_str body;
     mr_buf_clear(&r->decoded);
-    if (kept_get((struct mr_str){r->text, r->text_n}, r->headers, &r->decoded, &k, &err) != MR_OK || k.headers_count >= MR_EVENT_HEADERS_MAX) {
+    if (kept_get((struct mr_str){r->text, r->text_n}, r->headers, &r->decoded, &r->kept, &err) != MR_OK || k->headers_count >= MR_EVENT_HEADERS_MAX) {
         mr_log_warn(r->hub->core->loop->log, r->what.source, "not_readable", MR_S("file", r->names[r->at]));
         r->counts.unreadable++;
         return false;
     }
-    struct mr_http_head head = {.method = k.method, .target = k.path, .path = k.path, .query = k.query, .headers = k.headers, .headers_count = k.headers_count,
-                                .remote = k.remote, .content_length = (int64_t)k.body.n};
-    if (!judged(r, &k, &head, &body, &verified))
+    struct mr_http_head head = {.method = k->method, .target = k->path, .path = k->path, .query = k->query, .headers = k->headers, .headers_count = k->headers_count,
+                                .remote = k->remote, .content_length = (int64_t)k->body.n};
+    if (!judged(r, k, &head, &body, &r->verified))
         return false;
-    put_event(r, &k, &verified, body);
-    const struct mr_str pieces[] = {mr_buf_str(&r->event), body};
-    r->wait = (struct mr_queue_wait){.done = on_durable};
-    enum mr_code code = r->event.failed ? MR_ENOMEM : mr_queue_append(r->hub->queue, mr_str_c(r->key), pieces, MR_COUNT(pieces), &r->wait);
+    enum mr_code code = append(r, body);
     if (code == MR_OK)
         return true;
     mr_err_set(&r->err, code, "the queue does not take %s", r->names[r->at]);

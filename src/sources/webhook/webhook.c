@@ -143,6 +143,14 @@ static const struct mr_option rows[] = {
      .choices = payloads,
      .doc = "json: a JSON body lands as `data`, its tokens kept; exact: the received bytes land as text or base64, so "
             "that a signature can be checked again."},
+    {.name = "split",
+     .type = MR_T_MAP,
+     .offset = AT(split_given),
+     .offset2 = AT(split),
+     .sub = split_rows,
+     .flags = MR_OPT_PRESENT | MR_OPT_SCALAR,
+     .doc = "The vendor sends events in batches: each element of the array lands as a record of its own. The pointer alone will do: `split: /events`, "
+            "`split: \"\"`. dedup.id then counts from the element. What is no such array lands whole."},
     {.name = "quarantine",
      .type = MR_T_MAP,
      .offset = AT(quarantine),
@@ -180,6 +188,20 @@ static void validate_senders(const char *name, const struct webhook_options *o, 
                         "source %s: path_secret must have %d to %d characters of A-Z a-z 0-9 . _ ~ -", name, PATH_SECRET_MIN, PATH_SECRET_MAX);
 }
 
+static void validate_split(const char *name, const struct webhook_options *o, struct mr_where where, struct mr_config_errors *errors)
+{
+    if (!o->split_given)
+        return;
+    struct mr_where at = mr_config_where(errors, where, "split");
+    if (o->split.at && o->split.at[0] && o->split.at[0] != '/')
+        mr_config_error(errors, at, "source %s: split must be a JSON pointer such as /events, or empty for the body itself, not \"%s\"", name, o->split.at);
+    if (o->payload)
+        mr_config_error(errors, at, "source %s: split makes records of parts of the body, `payload: exact` wants it whole: take one of them", name);
+    if (o->dedup_given && o->dedup.id && o->dedup.id[0] != '/')
+        mr_config_error(errors, mr_config_where(errors, where, "dedup.id"),
+                        "source %s: with split dedup.id must be a JSON pointer into the element: a header is the same for all of them", name);
+}
+
 static void validate(const char *name, const void *options, struct mr_where where, struct mr_config_errors *errors)
 {
     const struct webhook_options *o = options;
@@ -209,6 +231,7 @@ static void validate(const char *name, const void *options, struct mr_where wher
         mr_config_error(errors, mr_config_where(errors, where, "dedup.id"),
                         "source %s: dedup.id must be a JSON pointer (`/id`) or `header:Name`, not \"%s\"", name,
                         o->dedup.id);
+    validate_split(name, o, where, errors);
     if (!o->verify_given || !o->verify.scheme)
         return; /* told as a missing mandatory key */
     struct mr_shaker *shaker = NULL;
@@ -292,6 +315,10 @@ static void make_cells(struct webhook *w)
     for (int c = 1; c < MR_CAUSES; c++)
         w->refused[c] = mr_metric(m, MR_M_WEBHOOK_REQUESTS, w->name, "refused", mr_cause_name((enum mr_cause)c));
     w->bytes = mr_metric(m, MR_M_WEBHOOK_BYTES, w->name);
+    if (w->o->split_given) {
+        w->elements = mr_metric(m, MR_M_WEBHOOK_ELEMENTS, w->name);
+        w->unsplit = mr_metric(m, MR_M_WEBHOOK_UNSPLIT, w->name);
+    }
     size_t more = mr_shaker_keeps(w->shaker) ? (size_t)w->o->handshake.hand_overs : 0;
     size_t count = w->o->verify.secrets.count + more;
     for (size_t i = 0; i < count && i < MR_COUNT(w->secrets); i++) {
