@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Each signature scheme on the happy path, its forgeries, its replay window on both sides, and secrets in rotation."""
+import base64
+import json
 import os
 import sys
 import time
@@ -8,7 +10,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import case  # noqa: E402
 import sign  # noqa: E402
-from deliver import deliver, event  # noqa: E402
+from deliver import accepted, deliver, event  # noqa: E402
 from server import SECRET, landed, running, webhook  # noqa: E402
 
 NEW, OLD = "the-new-secret-0123456789", "the-old-secret-0123456789"
@@ -134,6 +136,26 @@ def test_a_source_without_verification_must_say_so_and_lands_unverified():
         case.true(b"warn open" in done.stdout, f"check warns of the open door: {done.stdout}")
         record, = landed(server)
     case.equal(record.value["verified"]["scheme"], "none")
+
+
+def test_a_retiring_secret_is_taken_until_its_end():
+    old = "the-secret-before"
+    for until_text, status in (("2099-01-01T00:00:00Z", 204), ("2020-01-01T00:00:00Z", 401)):
+        source = webhook(verify={"retiring": [{"secret": "${env:MRT_OLD}", "until": until_text}]})
+        with running({"github": source}, env={"MRT_OLD": old}) as server:
+            body = event("old")
+            case.equal(deliver(server, body, headers=sign.github(old, body)).status, status, until_text)
+            accepted(server, "new")
+            warned = b"has ended" in server.cli("check", "--offline").stdout
+            case.equal(warned, status == 401, "check says so")
+            request = json.dumps({"method": "POST", "path": "/hooks/github", "headers": sign.github(old, body), "body_base64": base64.b64encode(body).decode()}).encode()
+            verdict = json.loads(server.cli("explain", "github", "-", stdin=request).stdout)
+            case.equal(verdict["verdict"], "accept" if status == 204 else "reject")
+            if status == 401:
+                case.true("`until` is past" in verdict["reason"], verdict)
+            else:
+                case.equal(server.metrics()['millrace_webhook_secret_matched_total{source="github",secret="1"}'], 1)
+            case.equal({r.value["data"]["id"]: r.value["verified"]["secret"] for r in landed(server)}, {"new": 0, **({"old": 1} if status == 204 else {})})
 
 
 if __name__ == "__main__":

@@ -27,6 +27,12 @@ void webhook_check(struct mr_check *c)
         mr_shaker_warning(shaker))
         c->line(c, MR_CHECK_WARN, NULL, mr_shaker_warning(shaker));
     mr_shaker_free(shaker);
+    const struct mr_retiring *retiring = o->verify.retiring.items;
+    for (size_t i = 0; i < o->verify.retiring.count; i++)
+        if (retiring[i].until_us < mr_wall_us()) {
+            snprintf(text, sizeof text, "retiring secret %zu (%s) has ended: it is not tried any more; take it out", i, retiring[i].secret.origin);
+            c->line(c, MR_CHECK_WARN, NULL, text);
+        }
     if (s->none)
         c->line(c, MR_CHECK_WARN, NULL, "verify is none: whatever reaches the route lands");
     if (s->name && strcmp(s->name, "hmac") == 0 && !s->timestamp && !o->dedup_given)

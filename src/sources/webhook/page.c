@@ -16,6 +16,7 @@ static const char intro[] =
     "\n"
     "- Every header that the scheme reads must be there exactly once; digits, hex and base64 are strict and of exactly the right length.\n"
     "- Every secret is tried, and the record says which one matched (`verified.secret`, counted in `millrace_webhook_secret_matched_total`).\n"
+    "- An old secret may stand under `retiring` with the time up to which it is taken: a rotation that ends by itself.\n"
     "- The algorithm comes from the scheme, never from the request. Comparison takes constant time.\n"
     "- A signed time must lie within the tolerance on both sides of now; `verify.tolerance` changes it. Where no time is signed, only `dedup` keeps\n"
     "  a replayed request from landing twice.\n"

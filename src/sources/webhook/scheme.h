@@ -72,9 +72,14 @@ void mr_schemes_page(struct mr_buf *out); /* page.c: docs/webhook-schemes.md */
 void mr_scheme_near(const char *name, struct mr_buf *out); /* "github, gitlab": those that begin alike; for messages */
 
 /* Options below `verify`; shared with the door's table. */
+struct mr_retiring { /* a secret that is on its way out */
+    struct mr_secret secret;
+    int64_t until_us;
+};
 struct mr_verify_options {
     char *scheme;
     struct mr_secrets secrets;
+    struct mr_list retiring; /* of mr_retiring; numbered behind the secrets */
     int digest, encoding, key, unit; /* hmac's parts */
     char *header, *prefix, *separator, *assign, *take, *text, *timestamp, *id, *signature;
     int64_t tolerance_ms; /* 0: the scheme's */

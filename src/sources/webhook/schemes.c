@@ -27,6 +27,17 @@ static const char *const encodings[] = {"hex", "base64", "base64url", NULL};
 static const char *const key_forms[] = {"text", "hex", "base64", NULL};
 static const char *const units[] = {"s", "ms", "rfc3339", NULL};
 
+#define RETIRING(field) offsetof(struct mr_retiring, field)
+static const struct mr_option retiring_rows[] = {
+    {.name = "secret", .type = MR_T_SECRET, .offset = RETIRING(secret), .flags = MR_OPT_MANDATORY, .doc = "The old secret."},
+    {.name = "until",
+     .type = MR_T_TIME,
+     .offset = RETIRING(until_us),
+     .flags = MR_OPT_MANDATORY,
+     .doc = "Up to when it is taken, such as 2026-12-31T00:00:00Z; from then on a request signed by it is refused."},
+    {0},
+};
+
 #define AT(field) offsetof(struct mr_verify_options, field)
 const struct mr_option mr_verify_rows[] = {
     {.name = "scheme",
@@ -41,6 +52,13 @@ const struct mr_option mr_verify_rows[] = {
      .offset = AT(secrets),
      .doc = "One secret or several (rotation: put the new one beside the old until the vendor has switched). Each is "
             "tried."},
+    {.name = "retiring",
+     .type = MR_T_LIST,
+     .offset = AT(retiring),
+     .sub = retiring_rows,
+     .sub_size = sizeof(struct mr_retiring),
+     .max = "8",
+     .doc = "Old secrets with an end date, tried after `secrets`: a rotation that ends by itself. millrace_webhook_secret_matched_total says whether one is still in use."},
     {.name = "digest",
      .type = MR_T_ENUM,
      .offset = AT(digest),

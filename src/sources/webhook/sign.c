@@ -206,11 +206,25 @@ done:
     return found;
 }
 
+/* A secret that is not tried any more? */
+static bool guess_ended(struct mr_verifier *v, const struct mr_signed_request *req, struct mr_buf *out)
+{
+    struct mr_verified verified = {.cause = MR_CAUSE_NONE};
+    struct judged j;
+    int64_t now_us = v->now_us;
+    v->now_us = INT64_MIN;
+    size_t k = verifier_scratch(v, req) && verifier_judge(v, req, &j, &verified) ? verifier_match(v, req, &j, &verified) : SECRETS_MAX;
+    v->now_us = now_us;
+    if (k != SECRETS_MAX)
+        mr_buf_printf(out, "it is right for secret %zu, but that one's `until` is past", k);
+    return k != SECRETS_MAX;
+}
+
 void mr_verify_guess(struct mr_verifier *v, const struct mr_signed_request *req, struct mr_buf *out)
 {
     enum mr_scheme_kind kind = v->scheme.kind;
     if (v->scheme.none || v->scheme.groups || kind == MR_KIND_TOKEN || kind == MR_KIND_BASIC || kind == MR_KIND_JWT ||
-        guess_url(v, req, out))
+        guess_ended(v, req, out) || guess_url(v, req, out))
         return;
     struct mr_str body = req->body;
     struct mr_buf changed;

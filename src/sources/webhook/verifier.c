@@ -98,6 +98,7 @@ static enum mr_code add_key(struct mr_verifier *v, struct mr_str secret, struct 
     memcpy(key->text, secret.p, secret.n);
     key->text[secret.n] = 0;
     key->n = secret.n;
+    key->until_us = INT64_MAX;
     v->keys_count++;
     return MR_OK;
 }
@@ -269,11 +270,17 @@ static enum mr_code fill(struct mr_verifier *v, const struct mr_verify_options *
     if (o->secrets.count == 0)
         return mr_err_set(err, MR_ECONFIG, "scheme %s needs `secrets`: [\"${env:NAME}\"] or [\"${file:PATH}\"]",
                           v->scheme.name);
-    if (o->secrets.count > SECRETS_MAX)
+    if (o->secrets.count + o->retiring.count > SECRETS_MAX)
         return mr_err_set(err, MR_ECONFIG, "more than %d secrets", SECRETS_MAX);
     for (size_t i = 0; i < o->secrets.count; i++)
         if (add_secret(v, &o->secrets.items[i], i, err) != MR_OK)
             return err->code;
+    const struct mr_retiring *retiring = o->retiring.items;
+    for (size_t i = 0; i < o->retiring.count; i++) {
+        if (add_secret(v, &retiring[i].secret, o->secrets.count + i, err) != MR_OK)
+            return err->code;
+        v->keys[v->keys_count - 1].until_us = retiring[i].until_us;
+    }
     return MR_OK;
 }
 

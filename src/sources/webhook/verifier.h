@@ -42,6 +42,7 @@ struct key { /* what a secret became, by the scheme's kind */
     struct mr_pubkey *public;
     char *text; /* cleansed on free */
     size_t n;
+    int64_t until_us; /* it is not tried afterwards */
 };
 
 struct mr_verifier {
@@ -54,6 +55,7 @@ struct mr_verifier {
     struct mr_hmac_key *blind; /* of random bytes: tokens are compared by their MACs, which says nothing of them */
     char *header, *prefix, *take, *timestamp, *id, *signature;
     struct place time, where; /* where the timestamp and the signatures are */
+    int64_t now_us; /* while one request is judged */
     bool covers_body, reads_json;
     bool decodes;           /* something has to be decoded: */
     struct mr_buf scratch;  /* into here, while one request is judged */
@@ -65,6 +67,11 @@ struct judged { /* what was read from the request */
     unsigned char signatures[SIGNATURES_MAX][SIGNATURE_BYTES];
     size_t sizes[SIGNATURES_MAX], signatures_count;
 };
+
+static inline bool verifier_ended(const struct mr_verifier *v, const struct key *key)
+{
+    return v->now_us > key->until_us;
+}
 
 /* verify.c, for sign.c */
 bool verifier_judge(struct mr_verifier *v, const struct mr_signed_request *req, struct judged *j, struct mr_verified *out);

@@ -450,7 +450,7 @@ static bool fits(struct mr_verifier *v, struct key *key, const struct mr_str *fi
 static size_t match_filled(struct mr_verifier *v, const struct mr_str *filled, const struct judged *j)
 {
     for (size_t k = 0; k < v->keys_count; k++)
-        if (fits(v, &v->keys[k], filled, j))
+        if (!verifier_ended(v, &v->keys[k]) && fits(v, &v->keys[k], filled, j))
             return k; /* which secret is in use is no secret */
     return SECRETS_MAX;
 }
@@ -554,7 +554,7 @@ static void judge_token(struct mr_verifier *v, const struct mr_signed_request *r
     for (size_t k = 0; k < v->keys_count; k++) {
         struct mr_str secret = {v->keys[k].text, v->keys[k].n};
         mr_hmac(v->blind, &secret, 1, wanted);
-        if (mr_equal_ct(given, wanted, mr_digest_size(MR_SHA256))) {
+        if (!verifier_ended(v, &v->keys[k]) && mr_equal_ct(given, wanted, mr_digest_size(MR_SHA256))) {
             out->secret = (unsigned)k;
             return;
         }
@@ -620,7 +620,7 @@ static void judge_jwt(struct mr_verifier *v, const struct mr_signed_request *req
         return;
     }
     for (size_t k = 0; k < v->keys_count; k++)
-        if (jwt_fits(v, &v->keys[k], &t)) {
+        if (!verifier_ended(v, &v->keys[k]) && jwt_fits(v, &v->keys[k], &t)) {
             out->secret = (unsigned)k;
             judge_claims(v, &t, req->body, now_us, out);
             return;
@@ -631,6 +631,7 @@ static void judge_jwt(struct mr_verifier *v, const struct mr_signed_request *req
 void mr_verify(struct mr_verifier *v, const struct mr_signed_request *req, int64_t now_us, struct mr_verified *out)
 {
     const struct mr_scheme *s = &v->scheme;
+    v->now_us = now_us;
     out->cause = MR_CAUSE_NONE;
     out->secret = 0;
     out->reason[0] = 0;

@@ -320,7 +320,7 @@ static void make_cells(struct webhook *w)
         w->unsplit = mr_metric(m, MR_M_WEBHOOK_UNSPLIT, w->name);
     }
     size_t more = mr_shaker_keeps(w->shaker) ? (size_t)w->o->handshake.hand_overs : 0;
-    size_t count = w->o->verify.secrets.count + more;
+    size_t count = w->o->verify.secrets.count + more + w->o->verify.retiring.count;
     for (size_t i = 0; i < count && i < MR_COUNT(w->secrets); i++) {
         char index[8];
         snprintf(index, sizeof index, "%zu", i);
