@@ -157,6 +157,7 @@ struct mr_http_server {
     struct mr_cell *open;
     struct mr_cell *refused[MR_CAUSE_COUNT];
     struct mr_tls *tls;        /* of connections to come; NULL: plain */
+    struct mr_share *tls_share; /* of their buffers: a crowd of idle ones must not starve requests of theirs */
     char *plain;               /* MR_HTTP_PLAIN bytes, once TLS was spoken */
     struct mr_buf wire;        /* what TLS has to say; for the time of a call */
     uv_idle_t shake;           /* runs while handshakes wait */

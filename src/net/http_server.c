@@ -61,6 +61,8 @@ void mr_http_count_refused(struct mr_http_server *s, enum mr_http_cause cause, s
 static void server_free(struct mr_http_server *s)
 {
     mr_share_free(s->share);
+    if (s->tls_share)
+        mr_share_free(s->tls_share);
     mr_tls_drop(s->tls);
     mr_buf_free(&s->wire);
     free(s->plain);
@@ -397,6 +399,10 @@ void mr_http_tls_set(struct mr_http_server *s, struct mr_tls *tls)
     mr_tls_hold(tls);
     mr_tls_drop(s->tls);
     s->tls = tls;
-    if (tls && !s->plain && !(s->plain = malloc(MR_HTTP_PLAIN)))
+    if (!tls || s->plain)
+        return;
+    s->plain = malloc(MR_HTTP_PLAIN);
+    s->tls_share = mr_share_new(s->loop->budget, "tls", mr_budget_limit(s->loop->budget) / 2, NULL, NULL);
+    if (!s->plain || !s->tls_share)
         abort();
 }

@@ -6,7 +6,7 @@
  *   into one buffer of the server's and parsed there, and answers are encrypted into another one.
  *
  * Ways to fail: something else than TLS (a plain answer, if it looks like HTTP); a handshake or a record that fails (the alert goes out, counted by
- *   cause); no memory for the library's buffers (they count against the listener's share).
+ *   cause); no memory for the library's buffers (they have a share of their own, so that idle connections leave requests theirs).
  *
  * On close: close_notify, so that the peer can tell an end from a cut. */
 #include "net/http_inside.h"
@@ -18,11 +18,11 @@ enum { HANDSHAKE_RECORD = 22 };
 bool mr_conn_tls_begin(struct mr_conn *c)
 {
     struct mr_http_server *s = c->server;
-    if (!mr_share_take(s->share, MR_TLS_HELD))
+    if (!mr_share_take(s->tls_share, MR_TLS_HELD))
         return false;
     c->tls = mr_tls_conn_new(s->tls);
     if (!c->tls)
-        mr_share_put(s->share, MR_TLS_HELD);
+        mr_share_put(s->tls_share, MR_TLS_HELD);
     return c->tls != NULL;
 }
 
@@ -33,7 +33,7 @@ void mr_conn_tls_free(struct mr_conn *c)
     mr_link_out(&c->shaking);
     mr_tls_conn_free(c->tls);
     c->tls = NULL;
-    mr_share_put(c->server->share, MR_TLS_HELD);
+    mr_share_put(c->server->tls_share, MR_TLS_HELD);
 }
 
 /* What TLS has to say. False: the connection is gone with it. */

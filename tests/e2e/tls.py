@@ -55,13 +55,13 @@ def say(conn, ident, **more):
 
 
 @contextlib.contextmanager
-def serving(sources=None, leaf=None, tls=None, stop=True, **http):
+def serving(sources=None, leaf=None, tls=None, stop=True, limits=None, **http):
     """A server whose certificate is `server`, with its Certs."""
     with Home("mr-tls") as home:
         certs = Certs(home.at("certs"))
         certs.ca()
         certs.leaf("server", **(leaf or {}))
-        cfg = config(home, sources or SOURCE, http={"tls": certs.pair("server"), **http})
+        cfg = config(home, sources or SOURCE, http={"tls": certs.pair("server"), **http}, **({"limits": limits} if limits else {}))
         if tls:
             cfg["http"]["tls"].update(tls(certs))
         server = Server(home, cfg)
@@ -276,6 +276,39 @@ def test_a_crowd_of_handshakes_delays_nobody_who_is_through():
             for t in crowd:
                 t.join()
         case.equal(len(ids(server)), 200)
+
+
+def test_idle_connections_leave_requests_their_memory():
+    with serving(limits={"memory": "16MiB"}) as (server, certs):
+        context, held, refused = trusting(certs), [], 0
+        for n in range(220):  # 48 KiB each: half of 16 MiB are 170
+            try:
+                conn = TlsConn(server.port, context)
+                case.equal(say(conn, f"idle {n}"), 204)
+                held.append(conn)
+            except (ssl.SSLError, wire.Closed, OSError):
+                refused += 1
+        case.true(100 <= len(held) <= 171 and refused, f"{len(held)} are open, {refused} were refused")
+        for n, conn in enumerate(held[:20]):  # in pieces, so that each needs a buffer of its own
+            conn.send(post(f"large {n}", filler="x" * 100000)[:60000])
+        for n, conn in enumerate(held[:20]):
+            conn.send(post(f"large {n}", filler="x" * 100000)[60000:])
+            case.equal(conn.final().status, 204, n)
+        for conn in held:
+            conn.close()
+
+        def again():
+            with TlsConn(server.port, context) as conn:
+                return say(conn, "again") == 204
+
+        until("there is room again", lambda: tried(again))
+
+
+def tried(call):
+    try:
+        return call()
+    except (ssl.SSLError, wire.Closed, OSError):
+        return False
 
 
 def test_a_reload_brings_a_new_certificate_and_drops_nobody():
