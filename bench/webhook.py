@@ -40,6 +40,7 @@ def options():
     p.add_argument("--only", help="some of: millrace,nginx,hmac,inline,thread,go,webdis")
     p.add_argument("--quick", action="store_true", help="one round of 1 s at 1 and 64: does it all run?")
     p.add_argument("--size", type=int, default=1024, help="bytes of a body, 256 to 65536 (1024)")
+    p.add_argument("--tls", action="store_true", help="over TLS 1.2, ECDSA P-256; for millrace and nginx")
     p.add_argument("--roll-age", default="2s", help="millrace's zone.roll.age (2s)")
     p.add_argument("--dir", help="folder on the disk to be measured (a temporary one under build/)")
     p.add_argument("--keep", action="store_true", help="leave the folder with logs, zone and lists behind")
@@ -73,7 +74,9 @@ def build_tools(args):
 
 def chosen_peers(parser, args, tools):
     everyone = peerlib.all_peers(tools, args.millrace, args.roll_age)
-    names = args.only.split(",") if args.only else [p.name for p in everyone]
+    names = args.only.split(",") if args.only else ["millrace", "nginx"] if args.tls else [p.name for p in everyone]
+    if args.tls and not set(names) <= {"millrace", "nginx"}:
+        parser.error("--tls: only millrace and nginx speak it")
     unknown = set(names) - {p.name for p in everyone}
     if unknown:
         parser.error(f"--only: no such peer: {', '.join(sorted(unknown))}")
@@ -88,6 +91,13 @@ def chosen_peers(parser, args, tools):
         else:
             chosen.append(peer)
     return chosen
+
+
+def make_certificate(folder):
+    cert, key = folder / "bench.crt", folder / "bench.key"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+                    "-keyout", str(key), "-out", str(cert)], check=True, capture_output=True)
+    return cert, key
 
 
 class Bench:
@@ -269,6 +279,10 @@ def main():
     build = HERE.parent / "build"
     build.mkdir(exist_ok=True)
     folder = pathlib.Path(tempfile.mkdtemp(prefix="bench-webhook.", dir=args.dir or build)).resolve()
+    if args.tls:
+        pair = make_certificate(folder)
+        for peer in chosen:
+            peer.tls = pair
     print_header(args)
     bench = Bench(args, tools, chosen, folder)
     failed = False

@@ -18,6 +18,7 @@ class Peer:
     name = label = acks = verifies = ""
     path, method, scheme = "/hooks/bench", "POST", "github"
     needs = ()  # programs that must be there
+    tls = None  # (certificate, key): it speaks TLS
 
     def __init__(self, tools):
         self.tools = pathlib.Path(tools)
@@ -31,7 +32,7 @@ class Peer:
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.port = proc.free_port()
-        self.url = f"http://127.0.0.1:{self.port}{self.path}"
+        self.url = f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}{self.path}"
         self.processes = []
         self.launch()
 
@@ -63,7 +64,7 @@ class Millrace(Peer):
 environment: bench
 data_dir: {folder}/data
 zone: {{url: "file:{folder}/zone", compression: zstd, roll: {{size: 128MiB, age: {roll_age}}}}}
-http: {{listen: "127.0.0.1:{port}"}}
+http: {{listen: "127.0.0.1:{port}"{tls}}}
 admin: {{listen: "127.0.0.1:{admin}"}}
 sources:
   bench:
@@ -85,7 +86,7 @@ sources:
         self.admin = proc.free_port()
         config = self.folder / "millrace.yaml"
         config.write_text(self.CONFIG.format(folder=self.folder, port=self.port, admin=self.admin, path=self.path,
-                                             roll_age=self.roll_age))
+                                             roll_age=self.roll_age, tls=f", tls: {{cert: {self.tls[0]}, key: {self.tls[1]}}}" if self.tls else ""))
         self.run([self.binary, "run", "-c", config],
                  lambda: proc.http_get(self.admin, "/readyz") is not None and proc.accepts(self.port))
 
@@ -112,14 +113,14 @@ http {{
     keepalive_requests 1000000000;
     client_body_temp_path t1; proxy_temp_path t2; fastcgi_temp_path t3; uwsgi_temp_path t4; scgi_temp_path t5;
     server {{
-        listen 127.0.0.1:{port};
+        listen 127.0.0.1:{port}{tls};
         location / {{ return 204; }}
     }}
 }}
 """
 
     def launch(self):
-        (self.folder / "nginx.conf").write_text(self.CONFIG.format(port=self.port))
+        (self.folder / "nginx.conf").write_text(self.CONFIG.format(port=self.port, tls=f" ssl; ssl_certificate {self.tls[0]}; ssl_certificate_key {self.tls[1]}; ssl_protocols TLSv1.2" if self.tls else ""))
         self.run(["nginx", "-p", self.folder, "-c", "nginx.conf", "-e", "stderr"], lambda: proc.accepts(self.port))
 
 

@@ -9,7 +9,7 @@
 #include <sys/random.h>
 
 static const char help[] =
-    "usage: mr_bench_sender --url http://ADDRESS:PORT/PATH [options]      secret in BENCH_SECRET\n"
+    "usage: mr_bench_sender --url http(s)://ADDRESS:PORT/PATH [options]      secret in BENCH_SECRET\n"
     "  --connections N    keep-alive connections, one request each at a time (1)\n"
     "  --rate R           open loop: R events a second, latency from the due time (closed loop)\n"
     "  --seconds S        measured time; --warmup S before it is sent but not measured (10, or none with --count; 0)\n"
@@ -32,9 +32,10 @@ struct command {
 
 static bool parse_url(struct command *cmd, const char *url)
 {
-    if (strncmp(url, "http://", 7) != 0)
+    cmd->sender.tls = strncmp(url, "https://", 8) == 0;
+    if (!cmd->sender.tls && strncmp(url, "http://", 7) != 0)
         return false;
-    url += 7;
+    url += cmd->sender.tls ? 8 : 7;
     size_t host = strcspn(url, ":/");
     if (host == 0 || host >= sizeof cmd->host || url[host] != ':')
         return false;

@@ -9,6 +9,7 @@
 #include "sender/sender.h"
 
 #include "sender/acked.h"
+#include "sender/wire.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -42,6 +43,9 @@ struct conn {
     unsigned backoff_ms;
     uint64_t sequence, due_ns, sent_ns;
     char *request;
+    struct mr_wire *wire; /* NULL: plain */
+    char *sealed;         /* what goes to the socket over TLS; sealed_room bytes */
+    size_t sealed_room;
     TAILQ_ENTRY(conn) idle;
 };
 
@@ -56,6 +60,7 @@ struct sender {
     struct mr_sender_report *report;
     struct sockaddr_in addr;
     llhttp_settings_t settings;
+    struct mr_wire_context *tls;
     struct conn *conns;
     TAILQ_HEAD(, conn) idle;
     struct mr_acked acked;
@@ -179,6 +184,8 @@ static void back_off(struct conn *c)
 static void on_conn_closed(uv_handle_t *h)
 {
     struct conn *c = MR_OF(h, struct conn, tcp);
+    mr_wire_free(c->wire);
+    c->wire = NULL;
     c->state = CONN_CLOSED;
     conn_wait(c);
 }
@@ -218,6 +225,32 @@ static void on_written(uv_write_t *write, int status)
         conn_lost(c, reset_counter(c));
 }
 
+/* `bytes` stay until they are written. */
+static void put(struct conn *c, char *bytes, size_t n, uint64_t *counter)
+{
+    uv_buf_t buf = uv_buf_init(bytes, (unsigned)n);
+    int rc = uv_try_write((uv_stream_t *)&c->tcp, &buf, 1);
+    if (rc == (int)n)
+        return;
+    if (rc < 0 && rc != UV_EAGAIN) {
+        conn_lost(c, counter);
+        return;
+    }
+    size_t written = rc > 0 ? (size_t)rc : 0;
+    buf = uv_buf_init(bytes + written, (unsigned)(n - written));
+    c->writing = uv_write(&c->write, (uv_stream_t *)&c->tcp, &buf, 1, on_written) == 0;
+    if (!c->writing)
+        conn_lost(c, counter);
+}
+
+/* What TLS has for the socket: a flight of the handshake, or a whole request. */
+static void put_sealed(struct conn *c, uint64_t *counter)
+{
+    size_t n = mr_wire_to_send(c->wire, c->sealed, c->sealed_room);
+    if (n > 0)
+        put(c, c->sealed, n, counter);
+}
+
 static void conn_send(struct conn *c)
 {
     struct sender *s = c->sender;
@@ -226,18 +259,11 @@ static void conn_send(struct conn *c)
     c->state = CONN_BUSY;
     c->answered = false;
     c->sent_ns = uv_hrtime();
-    uv_buf_t buf = uv_buf_init(c->request, (unsigned)bytes);
-    int n = uv_try_write((uv_stream_t *)&c->tcp, &buf, 1);
-    if (n == (int)bytes)
-        return;
-    if (n < 0 && n != UV_EAGAIN) {
-        conn_lost(c, &s->report->resets);
-        return;
-    }
-    size_t written = n > 0 ? (size_t)n : 0;
-    buf = uv_buf_init(c->request + written, (unsigned)(bytes - written));
-    c->writing = uv_write(&c->write, (uv_stream_t *)&c->tcp, &buf, 1, on_written) == 0;
-    if (!c->writing)
+    if (!c->wire)
+        put(c, c->request, bytes, &s->report->resets);
+    else if (mr_wire_write(c->wire, c->request, bytes))
+        put_sealed(c, &s->report->resets);
+    else
         conn_lost(c, &s->report->resets);
 }
 
@@ -311,12 +337,9 @@ static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf)
     *buf = uv_buf_init(s->read_buf, sizeof s->read_buf);
 }
 
-static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
+static void take(struct conn *c, const char *bytes, ssize_t n)
 {
-    struct conn *c = MR_OF(stream, struct conn, tcp);
-    if (nread == 0 || c->state == CONN_CLOSED)
-        return;
-    bool parsed = nread > 0 && llhttp_execute(&c->parser, buf->base, (size_t)nread) == HPE_OK;
+    bool parsed = n > 0 && llhttp_execute(&c->parser, bytes, (size_t)n) == HPE_OK;
     if (c->answered && c->state == CONN_BUSY) {
         c->answered = false;
         c->keep_alive = c->keep_alive && parsed;
@@ -324,6 +347,37 @@ static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
     } else if (!parsed) {
         conn_lost(c, reset_counter(c));
     }
+}
+
+static void take_sealed(struct conn *c, const char *bytes, ssize_t n)
+{
+    char plain[16 << 10];
+    bool was_ready = mr_wire_ready(c->wire);
+    if (n <= 0 || !mr_wire_received(c->wire, bytes, (size_t)n) || (!was_ready && !mr_wire_shake(c->wire))) {
+        conn_lost(c, was_ready ? reset_counter(c) : &c->sender->report->refused);
+        return;
+    }
+    put_sealed(c, reset_counter(c));
+    if (!was_ready && c->state == CONN_CONNECTING && mr_wire_ready(c->wire)) {
+        conn_next(c);
+        return;
+    }
+    for (int got = 1; was_ready && got != 0 && c->state != CONN_CLOSED;) {
+        got = mr_wire_read(c->wire, plain, sizeof plain);
+        if (got != 0)
+            take(c, plain, got);
+    }
+}
+
+static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
+{
+    struct conn *c = MR_OF(stream, struct conn, tcp);
+    if (nread == 0 || c->state == CONN_CLOSED)
+        return;
+    if (c->wire)
+        take_sealed(c, buf->base, nread);
+    else
+        take(c, buf->base, nread);
 }
 
 static void on_connected(uv_connect_t *connect, int status)
@@ -339,7 +393,15 @@ static void on_connected(uv_connect_t *connect, int status)
     llhttp_init(&c->parser, HTTP_RESPONSE, &c->sender->settings);
     c->parser.data = c;
     c->answered = false;
-    conn_next(c);
+    if (!c->sender->tls) {
+        conn_next(c);
+        return;
+    }
+    c->wire = mr_wire_new(c->sender->tls);
+    if (c->wire && mr_wire_shake(c->wire))
+        put_sealed(c, &c->sender->report->refused);
+    else
+        conn_lost(c, &c->sender->report->refused);
 }
 
 static void conn_open(struct conn *c)
@@ -463,7 +525,9 @@ static int start_connections(struct sender *s)
         struct conn *c = &s->conns[i];
         c->sender = s;
         c->request = malloc(mr_event_request_bytes(s->maker));
-        if (!c->request)
+        c->sealed_room = s->tls ? mr_event_request_bytes(s->maker) + (8 << 10) : 0;
+        c->sealed = s->tls ? malloc(c->sealed_room) : NULL;
+        if (!c->request || (s->tls && !c->sealed))
             return ENOMEM;
         uv_timer_init(&s->loop, &c->retry);
         conn_open(c);
@@ -473,8 +537,12 @@ static int start_connections(struct sender *s)
 
 static void sender_free(struct sender *s)
 {
-    for (unsigned i = 0; s->conns && i < s->config->connections; i++)
+    for (unsigned i = 0; s->conns && i < s->config->connections; i++) {
+        mr_wire_free(s->conns[i].wire);
+        free(s->conns[i].sealed);
         free(s->conns[i].request);
+    }
+    mr_wire_context_free(s->tls);
     free(s->conns);
     free(s);
 }
@@ -494,6 +562,11 @@ int mr_sender_run(const struct mr_sender_config *config, struct mr_event_maker *
     if (uv_ip4_addr(config->host, config->port, &s->addr) != 0 || uv_loop_init(&s->loop) != 0) {
         free(s);
         return EINVAL;
+    }
+    if (config->tls && !(s->tls = mr_wire_context_new())) {
+        uv_loop_close(&s->loop);
+        free(s);
+        return ENOMEM;
     }
     mr_acked_open(&s->acked, config->acked_path);
     s->start_ns = uv_hrtime();

@@ -27,6 +27,7 @@ struct mr_sender_config {
     uint64_t count;    /* events to send, warm-up included; 0: no limit */
     double timeout_s;  /* for an answer; then the connection is dropped */
     bool retry;
+    bool tls; /* whoever answers is believed */
     const char *acked_path;
 };
 
