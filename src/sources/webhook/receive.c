@@ -272,13 +272,13 @@ static void append(struct webhook *w, struct mr_http_request *req, struct mr_str
                           .began_us = mr_mono_us(),
                           .status = (int)w->o->ack.status};
     size_t n = body.n;
-    mr_cell_add(w->bytes, (int64_t)n); /* first: an empty batch is answered on the way */
     enum mr_code code = h->event.failed ? MR_ENOMEM : w->o->split_given ? append_batch(w, p, body, &whole) : MR_OK;
     if (code == MR_OK && whole)
         code = append_one(w, p, body);
-    if (code == MR_OK)
+    if (code == MR_OK) {
+        mr_cell_add(w->bytes, (int64_t)n);
         return;
-    mr_cell_add(w->bytes, -(int64_t)n);
+    }
     struct mr_http_answer a;
     mr_cell_add(w->unavailable, 1);
     unavailable(&a, code == MR_ENOSPC ? MR_STR("{\"error\":\"no room, send again later\"}\n")
