@@ -53,8 +53,8 @@ void webhook_route(const struct webhook_options *o, struct mr_buf *out)
     mr_buf_put(out, o->path_secret.value, o->path_secret.n);
 }
 
-bool webhook_is_route(const char *route, const char *shown, struct mr_str path)
+bool webhook_is_route(const struct webhook *w, struct mr_str path)
 {
-    size_t n = strlen(route), open = strcmp(route, shown) == 0 ? n : strlen(shown) - (sizeof "***" - 1);
-    return path.n == n && memcmp(path.p, route, open) == 0 && mr_equal_ct(path.p + open, route + open, n - open);
+    return path.n == w->route_n && memcmp(path.p, w->route, w->open_n) == 0 &&
+           (w->open_n == w->route_n || mr_equal_ct(path.p + w->open_n, w->route + w->open_n, w->route_n - w->open_n));
 }

@@ -91,6 +91,7 @@ struct webhook { /* one source: a route */
     char *queue_key; /* "<source>/<stream>" */
     char *allow;     /* "Allow: POST, PUT\r\n" */
     char *route, *shown; /* its path; and without its secret, for people and records */
+    size_t route_n, open_n; /* bytes of the route, and of them before its secret */
     struct ranges from;  /* who may send; none: everybody */
     struct bucket bucket;
     struct clients *clients; /* NULL: no limit of their own */
@@ -174,7 +175,7 @@ int64_t admit_soon(struct webhook *w, const struct sight *s);
 int64_t admit_verified(struct webhook *w);
 /* The route with its secret. */
 void webhook_route(const struct webhook_options *o, struct mr_buf *out);
-bool webhook_is_route(const char *route, const char *shown, struct mr_str path); /* says by its time nothing of the secret */
+bool webhook_is_route(const struct webhook *w, struct mr_str path); /* says by its time nothing of the secret */
 
 /* watch.c: alerts about a source's requests */
 void watch_start(struct webhook *w, int64_t landed_us /* MR_NO_TIME: never */);

@@ -47,7 +47,7 @@ static struct webhook *route_of(struct hub *h, struct mr_str path)
 {
     struct webhook *found = NULL;
     for (struct webhook *w = h->routes; w; w = w->next)
-        if (webhook_is_route(w->route, w->shown, path)) {
+        if (webhook_is_route(w, path)) {
             if (w->up)
                 return w;
             found = w;

@@ -345,6 +345,8 @@ static bool make_texts(struct webhook *w)
     mr_buf_clear(&b);
     webhook_route(w->o, &b);
     w->route = strdup(mr_buf_cstr(&b));
+    w->route_n = b.n;
+    w->open_n = b.n - w->o->path_secret.n;
     if (w->o->path_secret.value) { /* the secret is at its end */
         b.n -= w->o->path_secret.n;
         mr_buf_puts(&b, "***");
