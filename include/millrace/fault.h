@@ -17,7 +17,6 @@
     X(queue_segment_filled) /* its blocks are written over, before its sync and its directory's */                   \
     X(queue_segment_start)  /* its first header is about to be written */                                            \
     X(queue_segment_recycle)/* a freed segment is about to become a spare */                                         \
-    X(quarantine_replayed)  /* a refused request is in the queue; its file is about to be renamed */                  \
     X(queue_free)           /* a segment is about to be freed */                                                     \
     X(queue_recover)        /* recovery is about to make the tail durable */                                         \
     X(queue_recovered)      /* recovery has ended, before the first append */                                        \
@@ -37,6 +36,7 @@
     X(resume_begin)         /* start-up is about to finish what was decided */                                       \
     X(resume_sweep)         /* a staged leftover is about to be deleted */                                           \
     X(quarantine_write)     /* bytes are about to be kept in quarantine */                                           \
+    X(quarantine_replayed)  /* a refused request is in the queue; its file is about to be renamed */                  \
     X(seal_day)             /* a day is about to be sealed */                                                        \
     X(zone_id)              /* zone.json is about to be written */
 

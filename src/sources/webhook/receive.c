@@ -271,12 +271,11 @@ static void append(struct webhook *w, struct mr_http_request *req, struct mr_str
                           .unavailable = w->unavailable,
                           .began_us = mr_mono_us(),
                           .status = (int)w->o->ack.status};
-    size_t n = body.n;
     enum mr_code code = h->event.failed ? MR_ENOMEM : w->o->split_given ? append_batch(w, p, body, &whole) : MR_OK;
     if (code == MR_OK && whole)
         code = append_one(w, p, body);
     if (code == MR_OK) {
-        mr_cell_add(w->bytes, (int64_t)n);
+        mr_cell_add(w->bytes, (int64_t)body.n);
         return;
     }
     struct mr_http_answer a;
