@@ -5,6 +5,8 @@
 
 #include "millrace/buf.h"
 
+#include <stdint.h>
+
 enum mr_codec { MR_CODEC_NONE, MR_CODEC_ZSTD, MR_CODEC_GZIP };
 const char *mr_codec_extension(enum mr_codec c); /* "", ".zst", ".gz" */
 
@@ -20,5 +22,7 @@ MR_MUST enum mr_code mr_gunzip(struct mr_str in, size_t limit, struct mr_buf *ou
 /* Reading a zone file back (verify --deep): decoded bytes to a callback, in pieces. */
 typedef enum mr_code (*mr_inflate_cb)(void *arg, struct mr_str piece, struct mr_err *err);
 MR_MUST enum mr_code mr_inflate_file(const char *path, enum mr_codec c, mr_inflate_cb cb, void *arg, struct mr_err *err);
+
+uint32_t mr_crc32(struct mr_str bytes); /* that of zlib and of Ethernet (not crc32c) */
 
 #endif

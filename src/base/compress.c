@@ -355,3 +355,8 @@ enum mr_code mr_inflate_file(const char *path, enum mr_codec c, mr_inflate_cb cb
     close(f.fd);
     return code;
 }
+
+uint32_t mr_crc32(struct mr_str bytes)
+{
+    return (uint32_t)crc32_z(0, (const unsigned char *)(bytes.n ? bytes.p : ""), bytes.n);
+}

@@ -4,6 +4,7 @@
 #include "millrace/hash.h"
 
 #include <assert.h>
+#include <limits.h>
 #include <openssl/bio.h>
 #include <openssl/ec.h>
 #include <openssl/evp.h>
@@ -106,4 +107,44 @@ bool mr_ecdsa_der(struct mr_str raw, unsigned char *out, size_t cap, size_t *n)
         *n = (size_t)i2d_ECDSA_SIG(sig, &out);
     ECDSA_SIG_free(sig);
     return fits;
+}
+
+/* ---- certificates ---- */
+
+enum { RSA_BITS_LEAST = 2048 };
+
+static bool in_force(X509 *cert, int64_t now_us)
+{
+    time_t now = (time_t)(now_us / 1000000);
+    return X509_cmp_time(X509_get0_notBefore(cert), &now) < 0 && X509_cmp_time(X509_get0_notAfter(cert), &now) > 0;
+}
+
+static bool rsa_holds(EVP_PKEY *key, enum mr_rsa_digest digest, struct mr_str message, struct mr_str signature)
+{
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    assert(ctx);
+    const unsigned char *m = (const unsigned char *)(message.n ? message.p : "");
+    bool ok = EVP_DigestVerifyInit(ctx, NULL, digest == MR_RSA_SHA1 ? EVP_sha1() : EVP_sha256(), NULL, key) == 1 &&
+              EVP_DigestVerify(ctx, (const unsigned char *)signature.p, signature.n, m, message.n) == 1;
+    EVP_MD_CTX_free(ctx);
+    return ok;
+}
+
+bool mr_cert_verify(struct mr_str pem, enum mr_rsa_digest digest, struct mr_str message, struct mr_str signature, int64_t now_us, const char **why)
+{
+    BIO *bio = pem.n && pem.n <= INT_MAX ? BIO_new_mem_buf(pem.p, (int)pem.n) : NULL;
+    X509 *cert = bio ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
+    EVP_PKEY *key = cert ? X509_get0_pubkey(cert) : NULL;
+    *why = NULL;
+    if (!key)
+        *why = "the certificate cannot be read";
+    else if (EVP_PKEY_get_base_id(key) != EVP_PKEY_RSA || EVP_PKEY_get_bits(key) < RSA_BITS_LEAST)
+        *why = "the certificate's key is not RSA of 2048 bits at least";
+    else if (!in_force(cert, now_us))
+        *why = "the certificate is not in force at that time";
+    else if (!rsa_holds(key, digest, message, signature))
+        *why = "the signature does not match";
+    X509_free(cert);
+    BIO_free(bio);
+    return !*why;
 }

@@ -484,7 +484,7 @@ static enum mr_shake event_grid_body(struct deal *d)
 }
 
 /* sns.<region>.amazonaws.com[.cn], https, no port, no user: all else is somebody's wish that we call somewhere. */
-static bool is_sns_url(struct mr_str url)
+bool mr_is_sns_url(struct mr_str url)
 {
     static const char scheme[] = "https://sns.";
     if (url.n <= sizeof scheme - 1 || memcmp(url.p, scheme, sizeof scheme - 1) != 0)
@@ -520,7 +520,7 @@ static enum mr_shake sns_body(struct deal *d)
     mr_buf_clear(d->body);
     if (!asks)
         return ends ? answer(d, 200, NULL) : MR_SHAKE_EVENT;
-    if (!put_text(d, "/SubscribeURL", is_url, &text) || !is_sns_url(text))
+    if (!put_text(d, "/SubscribeURL", is_url, &text) || !mr_is_sns_url(text))
         return refuse(d, 403, "SubscribeURL is not https at SNS");
     d->out->status = 200;
     return d->out->what = MR_SHAKE_FETCH;

@@ -18,6 +18,7 @@
 #include "scheme.h"
 
 #include "millrace/door.h"
+#include "millrace/fetch.h"
 #include "millrace/http.h"
 #include "millrace/queue.h"
 
@@ -98,6 +99,9 @@ struct webhook { /* one source: a route */
     struct mr_verifier *verifier;
     struct mr_shaker *shaker;     /* NULL: no handshakes */
     struct handover *handover;    /* NULL: no secret is handed over */
+    struct mr_fetch cert, confirm;   /* a certificate, a confirmation that is being fetched */
+    bool fetching;
+    struct mr_http_request *confirming; /* waits for it */
     struct mr_http_request *handing; /* waits for its secret to be durable */
     bool up, paused, stopping;
     struct mr_cell *elements, *unsplit;
@@ -120,6 +124,7 @@ struct hub {
     struct lander *lander;
     struct keeper *keeper;
     struct certs *certs;
+    struct mr_fetcher *fetcher;
     struct ranges trusted; /* proxies */
     size_t group_memory; /* of the queue */
     char retry[40];        /* scratch: a header line of the answer at hand */

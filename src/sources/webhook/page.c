@@ -33,6 +33,17 @@ static const char outro[] =
     "Others by these names: Standard Webhooks (`standard`) is what OpenAI, Replicate, Supabase, Render and many more send; `svix` is Clerk, Resend, Brex\n"
     "and whoever sends with Svix; Postmark and Chargebee use `basic`; `gitlab` is the token, and with a signing token `standard` is the better choice.\n"
     "\n"
+    "## Certificates that a request names: SNS, PayPal\n"
+    "\n"
+    "    sns_orders:\n"
+    "      webhook: {path: /hooks/sns, verify: {scheme: sns}, handshake: {kind: sns, topics: [\"arn:aws:sns:eu-west-1:123456789012:orders\"]}, dedup: {id: /MessageId}}\n"
+    "    paypal:\n"
+    "      webhook: {path: /hooks/paypal, verify: {scheme: paypal, secrets: [\"${env:PAYPAL_WEBHOOK_ID}\"]}, dedup: {id: /id}}\n"
+    "\n"
+    "The certificate is fetched by https from the vendor's own hosts and from nowhere else (no redirects, no private addresses, 64 KiB at most), off the loop, and kept for a\n"
+    "day; a failure is remembered for half a minute. Until it is here the vendor gets 503 with Retry-After and sends again, which both do. SNS signs for\n"
+    "anybody with an AWS account: name your `topics`. Its raw message delivery has no signature. `millrace explain` fetches nothing, so it cannot judge these.\n"
+    "\n"
     "## A vendor that is not here\n"
     "\n"
     "`hmac` takes the parts from the config, `token` a secret as such:\n"
@@ -108,6 +119,10 @@ static void put_how(const struct mr_scheme *s, struct mr_buf *out)
         break;
     case MR_KIND_ECDSA:
         mr_buf_printf(out, "ECDSA P-256, %s; the secret is the public key", encodings[s->encoding]);
+        break;
+    case MR_KIND_RSA:
+        mr_buf_printf(out, "RSA PKCS #1 v1.5, %s, by the certificate of `%s`%s", s->version ? "SHA-1 or SHA-256" : "SHA-256", s->cert_url,
+                      s->keyless ? "; no secret" : "; the secret is the webhook's id");
         break;
     case MR_KIND_JWT:
         mr_buf_printf(out, "JSON Web Token, %s", s->jwt_es256 ? "ES256; the secret is the public key" : "HS256");

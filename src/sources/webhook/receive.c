@@ -375,7 +375,7 @@ static void refuse_handshake(struct webhook *w, struct mr_http_request *req, con
 
 void receive_idle(struct webhook *w)
 {
-    if (w->stopping && !w->asking && !handover_busy(w->handover))
+    if (w->stopping && !w->asking && !handover_busy(w->handover) && !w->fetching && !w->confirming)
         mr_source_down(w->src);
 }
 
@@ -425,6 +425,38 @@ static void keep_secret(struct webhook *w, struct mr_http_request *req, const st
     }
 }
 
+static void on_confirmed(struct mr_fetch *fetch, const struct mr_err *err, struct mr_str body)
+{
+    struct webhook *w = MR_OF(fetch, struct webhook, confirm);
+    struct mr_http_request *req = w->confirming;
+    struct mr_http_answer a = {.status = 200};
+    (void)body;
+    w->confirming = NULL;
+    if (err->code == MR_OK) {
+        mr_log_info(w->hub->core->loop->log, w->name, "handshake", MR_S("kind", "confirmation"));
+    } else {
+        mr_log_warn(w->hub->core->loop->log, w->name, "not_confirmed", MR_S("why", err->msg));
+        unavailable(&a, MR_STR("{\"error\":\"not confirmed, send again\"}\n"));
+    }
+    mr_http_answer(req, &a);
+    receive_idle(w);
+}
+
+/* The URL is in the hub's scratch, and it is the vendor's: the handshake has looked. */
+static void confirm(struct webhook *w, struct mr_http_request *req, const struct mr_http_head *head)
+{
+    struct mr_err err;
+    if (w->confirming) {
+        refuse_handshake(w, req, head, 503, "another confirmation is being fetched");
+        return;
+    }
+    w->confirm = (struct mr_fetch){.done = on_confirmed};
+    if (mr_fetch(w->hub->fetcher, mr_buf_str(&w->hub->url), false, &w->confirm, &err) != MR_OK)
+        refuse_handshake(w, req, head, 503, err.msg);
+    else
+        w->confirming = req;
+}
+
 /* true: the request was a handshake and is dealt with. */
 static bool shake_hands(struct webhook *w, struct mr_http_request *req, const struct mr_http_head *head,
                         const struct mr_shaken *shaken)
@@ -442,7 +474,7 @@ static bool shake_hands(struct webhook *w, struct mr_http_request *req, const st
         keep_secret(w, req, head, shaken);
         break;
     case MR_SHAKE_FETCH:
-        refuse_handshake(w, req, head, 503, "confirmations are not fetched");
+        confirm(w, req, head);
         break;
     }
     return true;
@@ -473,6 +505,33 @@ static void take_event(struct webhook *w, struct mr_http_request *req, const str
         mr_buf_free(&h->decoded); /* a giant's memory is not kept */
 }
 
+static void on_cert(struct mr_fetch *fetch, const struct mr_err *err, struct mr_str body)
+{
+    struct webhook *w = MR_OF(fetch, struct webhook, cert);
+    (void)body; /* the fetcher keeps it */
+    w->fetching = false;
+    if (err->code != MR_OK)
+        mr_log_warn(w->hub->core->loop->log, w->name, "certificate_not_fetched", MR_S("why", err->msg));
+    receive_idle(w);
+}
+
+/* The certificate that the request names. False: it is being fetched, one of a source at a time; the vendor sends again. One that may not be fetched
+ * is left out: the verdict says so. */
+static bool has_cert(struct webhook *w, struct mr_signed_request *req)
+{
+    struct mr_str url;
+    struct mr_err err;
+    if (!mr_verifier_cert_url(w->verifier, req, &url))
+        return true;
+    if (mr_fetch_kept(w->hub->fetcher, url, &req->cert))
+        return true;
+    if (w->fetching)
+        return false;
+    w->cert = (struct mr_fetch){.done = on_cert};
+    w->fetching = mr_fetch(w->hub->fetcher, url, true, &w->cert, &err) == MR_OK;
+    return false;
+}
+
 static void on_request(void *arg, struct mr_http_request *req, const struct mr_http_head *head, struct mr_str body)
 {
     struct hub *h = arg;
@@ -497,6 +556,13 @@ static void on_request(void *arg, struct mr_http_request *req, const struct mr_h
     if (mr_verifier_needs_url(w->verifier)) {
         webhook_url(w->o, head, &h->url);
         signed_request.url = mr_buf_str(&h->url);
+    }
+    if (mr_verifier_scheme(w->verifier)->cert_url && !has_cert(w, &signed_request)) {
+        struct mr_http_answer a;
+        mr_cell_add(w->unavailable, 1);
+        unavailable(&a, MR_STR("{\"error\":\"certificate not here yet, send again\"}\n"));
+        mr_http_answer(req, &a);
+        return;
     }
     struct mr_verified verified;
     int64_t now_us = mr_wall_us();

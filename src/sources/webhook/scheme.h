@@ -28,6 +28,7 @@ enum mr_scheme_kind {
     MR_KIND_BASIC,   /* the secret is user:password */
     MR_KIND_ED25519, /* the secrets are public keys */
     MR_KIND_ECDSA,
+    MR_KIND_RSA, /* PKCS #1 v1.5 by a certificate whose URL the request names; the secrets, if any, are parts of the text */
     MR_KIND_JWT, /* a JSON Web Token over a digest of the body: HS256, or with MR_KIND_ECDSA's keys ES256 */
 };
 
@@ -63,6 +64,11 @@ struct mr_scheme {
     const char *one_item; /* JSON array of the body that must have one item: only the first is signed */
     const char *jwt_claim, *jwt_issuer; /* claim with the hex SHA-256 of the body; iss, or NULL */
     bool jwt_es256;
+    const char *cert_url;              /* RSA: "header:Name" or "json:/pointer" */
+    bool (*cert_url_ok)(struct mr_str url); /* host, path, https: all else is somebody's wish that we call somewhere */
+    const char *version;               /* RSA: json:/pointer to "1" (SHA-1) or "2" (SHA-256); NULL: SHA-256 */
+    const char *algorithm, *algorithm_is; /* header that must say so, in letters of any case */
+    bool keyless;                      /* there is no secret */
     const char *dedup_doc; /* what to give as dedup.id, for the reference; or NULL */
 };
 extern const struct mr_scheme mr_schemes[]; /* vendors.c */
@@ -105,6 +111,7 @@ const char *mr_cause_name(enum mr_cause c); /* "signature" */
 
 struct mr_signed_request { /* what a verifier looks at */
     const struct mr_http_head *head;
+    struct mr_str cert;      /* RSA: PEM; empty: it is not here */
     struct mr_str body, url; /* url: the configured public one with the request's query; empty if none is configured */
 };
 struct mr_verified {
@@ -121,6 +128,8 @@ MR_MUST enum mr_code mr_verifier_new(const struct mr_verify_options *options, st
 void mr_verifier_free(struct mr_verifier *v);
 const struct mr_scheme *mr_verifier_scheme(const struct mr_verifier *v);
 bool mr_verifier_needs_url(const struct mr_verifier *v);
+/* RSA: the URL of the certificate that the request names, if it is one where it may be; borrowed from the request. */
+bool mr_verifier_cert_url(struct mr_verifier *v, const struct mr_signed_request *req, struct mr_str *url);
 /* Runs on: loop (the prepared keys are its). */
 void mr_verify(struct mr_verifier *v, const struct mr_signed_request *req, int64_t now_us, struct mr_verified *out);
 /* Header lines ("Name: value\r\n"…) that make `req` acceptable now, by the first secret. Headers that the text names

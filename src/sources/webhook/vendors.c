@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* vendors.c - the vendors, as rows. Formats as their own documentation or libraries give them; where a library is laxer than
  * scheme.h's rules (no bound on future times, say), the rules hold. Most vendors sign the body alone, by HMAC: BODY_MAC. */
+#include "handshake.h"
 #include "scheme.h"
 
 enum { MINUTE_MS = 60000, FIVE_MINUTES_MS = 5 * MINUTE_MS, TEN_MINUTES_MS = 10 * MINUTE_MS };
@@ -21,6 +22,28 @@ enum { MINUTE_MS = 60000, FIVE_MINUTES_MS = 5 * MINUTE_MS, TEN_MINUTES_MS = 10 *
     .header = header_stem "-signature", .prefix = "", .list = ' ', .assign = ',', .take = "v1",                                \
     .text = "{id}.{timestamp}.{body}", .timestamp = "header:" header_stem "-timestamp", .tolerance_ms = FIVE_MINUTES_MS,       \
     .id = header_stem "-id", .dedup_doc = "`header:" header_stem "-id`"
+
+static bool ends(struct mr_str s, const char *end)
+{
+    size_t n = strlen(end);
+    return s.n >= n && memcmp(s.p + s.n - n, end, n) == 0;
+}
+
+static bool begins(struct mr_str s, const char *start)
+{
+    size_t n = strlen(start);
+    return s.n > n && memcmp(s.p, start, n) == 0;
+}
+
+static bool is_sns_cert(struct mr_str url)
+{
+    return mr_is_sns_url(url) && ends(url, ".pem") && !memchr(url.p, '?', url.n);
+}
+
+static bool is_paypal_cert(struct mr_str url)
+{
+    return begins(url, "https://api.paypal.com/") || begins(url, "https://api.sandbox.paypal.com/");
+}
 
 const struct mr_scheme mr_schemes[] = {
     {.name = "none", .none = true, .text = ""},
@@ -328,6 +351,39 @@ const struct mr_scheme mr_schemes[] = {
      .timestamp = "header:X-Twilio-Email-Event-Webhook-Timestamp",
      .tolerance_ms = FIVE_MINUTES_MS,
      .dedup_doc = "`/sg_event_id`"},
+
+    /* -- certificates of theirs */
+    {.name = "sns",
+     .kind = MR_KIND_RSA,
+     .encoding = MR_ENC_BASE64,
+     .signature = "json:/Signature",
+     .prefix = "",
+     .text = "{sns}",
+     .timestamp = "json:/Timestamp",
+     .unit = MR_UNIT_RFC3339,
+     .tolerance_ms = 60 * MINUTE_MS,
+     .covers = "body",
+     .cert_url = "json:/SigningCertURL",
+     .cert_url_ok = is_sns_cert,
+     .version = "json:/SignatureVersion",
+     .keyless = true,
+     .dedup_doc = "`/MessageId`"},
+    {.name = "paypal",
+     .kind = MR_KIND_RSA,
+     .encoding = MR_ENC_BASE64,
+     .header = "PAYPAL-TRANSMISSION-SIG",
+     .prefix = "",
+     .text = "{id}|{timestamp}|{secret}|{crc32}",
+     .timestamp = "header:PAYPAL-TRANSMISSION-TIME",
+     .unit = MR_UNIT_RFC3339,
+     .tolerance_ms = 60 * MINUTE_MS,
+     .id = "PAYPAL-TRANSMISSION-ID",
+     .covers = "crc32",
+     .cert_url = "header:PAYPAL-CERT-URL",
+     .cert_url_ok = is_paypal_cert,
+     .algorithm = "PAYPAL-AUTH-ALGO",
+     .algorithm_is = "SHA256withRSA",
+     .dedup_doc = "`/id`"},
 
     /* -- JSON Web Tokens over a digest of the body */
     {.name = "netlify",

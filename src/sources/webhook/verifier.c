@@ -12,9 +12,10 @@ static enum mr_code add_piece(struct mr_verifier *v, enum piece_kind kind, struc
     if (v->pieces_count == PIECES_MAX)
         return mr_err_set(err, MR_ECONFIG, "signed: more than %d pieces", PIECES_MAX);
     v->pieces[v->pieces_count++] = (struct piece){kind, text};
-    v->covers_body |= kind == PIECE_BODY;
+    v->covers_body |= kind == PIECE_BODY || kind == PIECE_SNS;
     v->reads_json |= kind == PIECE_JSON || kind == PIECE_JSON_MAYBE;
-    v->decodes |= kind >= PIECE_JSON || kind == PIECE_FORM;
+    v->reads_json |= kind == PIECE_SNS;
+    v->decodes |= kind >= PIECE_JSON || kind == PIECE_FORM || kind == PIECE_SNS || kind == PIECE_CRC32;
     return MR_OK;
 }
 
@@ -25,7 +26,7 @@ static enum mr_code add_named(struct mr_verifier *v, struct mr_str name, struct 
         enum piece_kind kind;
     } names[] = {{"body", PIECE_BODY}, {"timestamp", PIECE_TIMESTAMP}, {"id", PIECE_ID},       {"method", PIECE_METHOD},
                  {"url", PIECE_URL},   {"path", PIECE_PATH},           {"query", PIECE_QUERY}, {"secret", PIECE_SECRET},
-                 {"form", PIECE_FORM}},
+                 {"form", PIECE_FORM},   {"sns", PIECE_SNS},           {"crc32", PIECE_CRC32}},
       fields[] = {{"header:", PIECE_HEADER},
                   {"json:", PIECE_JSON},
                   {"json?:", PIECE_JSON_MAYBE},
@@ -87,6 +88,7 @@ static enum mr_code add_key(struct mr_verifier *v, struct mr_str secret, struct 
     case MR_KIND_MAC:
         key->mac = mr_hmac_key_new(v->scheme.digest, secret);
         break;
+    case MR_KIND_RSA:
     case MR_KIND_HASH:
     case MR_KIND_TOKEN:
     case MR_KIND_BASIC:
@@ -238,7 +240,7 @@ static enum mr_code check_pieces(struct mr_verifier *v, struct mr_err *err)
         timestamp |= v->pieces[i].kind == PIECE_TIMESTAMP;
         if (v->pieces[i].kind == PIECE_ID && !v->scheme.id)
             return mr_err_set(err, MR_ECONFIG, "signed names {id}: say where it is with `id: header:Name`");
-        if (v->pieces[i].kind == PIECE_SECRET && v->scheme.kind != MR_KIND_HASH)
+        if (v->pieces[i].kind == PIECE_SECRET && v->scheme.kind != MR_KIND_HASH && v->scheme.kind != MR_KIND_RSA)
             return mr_err_set(err, MR_ECONFIG, "signed: {secret} is for digests without a key; hmac has it as the key");
     }
     if (timestamp && !v->scheme.timestamp)
@@ -267,6 +269,10 @@ static enum mr_code fill(struct mr_verifier *v, const struct mr_verify_options *
         return mr_err_set(err, MR_ENOMEM, "verify");
     if (cut_template(v, err) != MR_OK || check_pieces(v, err) != MR_OK)
         return err->code;
+    if (v->scheme.keyless) {
+        v->keys[v->keys_count++].until_us = INT64_MAX; /* an empty one, so that there is something to try */
+        return MR_OK;
+    }
     if (o->secrets.count == 0)
         return mr_err_set(err, MR_ECONFIG, "scheme %s needs `secrets`: [\"${env:NAME}\"] or [\"${file:PATH}\"]",
                           v->scheme.name);

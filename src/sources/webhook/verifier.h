@@ -7,7 +7,7 @@
 
 #include "millrace/pubkey.h"
 
-enum { PIECES_MAX = 32, SIGNATURES_MAX = 16, SECRETS_MAX = 16, SIGNATURE_BYTES = 128, SCRATCH_KEPT = 256 << 10 };
+enum { PIECES_MAX = 32, SIGNATURES_MAX = 16, SECRETS_MAX = 16, SIGNATURE_BYTES = 512 /* RSA of 4096 bits */, SCRATCH_KEPT = 256 << 10 };
 
 enum piece_kind {
     PIECE_LITERAL,
@@ -20,6 +20,8 @@ enum piece_kind {
     PIECE_QUERY,
     PIECE_SECRET,
     PIECE_FORM, /* all of it, sorted */
+    PIECE_SNS,  /* its named fields, by lines */
+    PIECE_CRC32 /* of the body, decimal */,
     PIECE_HEADER,
     PIECE_JSON,
     PIECE_JSON_MAYBE,

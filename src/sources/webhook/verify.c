@@ -6,6 +6,7 @@
 #include "verifier.h"
 
 #include "millrace/clock.h"
+#include "millrace/compress.h"
 #include "millrace/json.h"
 
 #include <stdio.h>
@@ -326,6 +327,48 @@ static bool fill_form(struct mr_verifier *v, const struct mr_signed_request *req
     return false;
 }
 
+/* https://docs.aws.amazon.com/sns/latest/dg/sns-verify-signature-of-message-verify-message-signature.html: names and values of some fields, a line each, in
+ * the order of their names; Subject only if it is there. */
+static bool fill_sns(struct mr_verifier *v, const struct mr_signed_request *req, struct mr_str *value, struct mr_verified *out)
+{
+    static const char *const notification[] = {"Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type"};
+    static const char *const confirmation[] = {"Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type"};
+    struct mr_str type;
+    if (!found(place_json(req->body, MR_STR("/Type"), &v->scratch, &type), "JSON field", MR_STR("/Type"), out))
+        return false;
+    bool notifies = mr_str_eq(type, MR_STR("Notification"));
+    const char *const *names = notifies ? notification : confirmation;
+    struct mr_str fields[MR_COUNT(confirmation)];
+    size_t count = notifies ? MR_COUNT(notification) : MR_COUNT(confirmation);
+    for (size_t i = 0; i < count; i++) {
+        char pointer[32];
+        snprintf(pointer, sizeof pointer, "/%s", names[i]);
+        enum mr_place_found how = place_json(req->body, mr_str_c(pointer), &v->scratch, &fields[i]);
+        bool optional = how == PLACE_ABSENT && strcmp(names[i], "Subject") == 0;
+        fields[i] = optional ? (struct mr_str){0} : fields[i];
+        if (!optional && !found(how, "JSON field", mr_str_c(pointer), out))
+            return false;
+    }
+    size_t at = v->scratch.n;
+    for (size_t i = 0; i < count; i++) {
+        if (!fields[i].p)
+            continue;
+        mr_buf_puts(&v->scratch, names[i]);
+        mr_buf_putc(&v->scratch, '\n');
+        mr_buf_put(&v->scratch, fields[i].p, fields[i].n);
+        mr_buf_putc(&v->scratch, '\n');
+    }
+    *value = (struct mr_str){v->scratch.p + at, v->scratch.n - at};
+    return true;
+}
+
+static struct mr_str crc32_text(struct mr_verifier *v, struct mr_str body)
+{
+    size_t at = v->scratch.n;
+    mr_buf_u64(&v->scratch, mr_crc32(body));
+    return (struct mr_str){v->scratch.p + at, v->scratch.n - at};
+}
+
 static bool fill_piece(struct mr_verifier *v, const struct piece *p, const struct mr_signed_request *req, const struct judged *j,
                        struct mr_str *value, struct mr_verified *out)
 {
@@ -360,6 +403,11 @@ static bool fill_piece(struct mr_verifier *v, const struct piece *p, const struc
         break;
     case PIECE_FORM:
         return fill_form(v, req, value, out);
+    case PIECE_SNS:
+        return fill_sns(v, req, value, out);
+    case PIECE_CRC32:
+        *value = crc32_text(v, req->body);
+        break;
     case PIECE_HEADER:
         return only_header(req->head, p->text, value, out);
     case PIECE_JSON:
@@ -447,6 +495,62 @@ static bool fits(struct mr_verifier *v, struct key *key, const struct mr_str *fi
     return good;
 }
 
+/* The one algorithm that the request may name is this scheme's. */
+static bool algorithm_fits(const struct mr_scheme *s, const struct mr_signed_request *req, struct mr_verified *out)
+{
+    struct mr_str said;
+    if (!s->algorithm)
+        return true;
+    if (!only_header(req->head, mr_str_c(s->algorithm), &said, out))
+        return false;
+    if (said.n == strlen(s->algorithm_is) && strncasecmp(said.p, s->algorithm_is, said.n) == 0)
+        return true;
+    refuse(out, MR_CAUSE_FORMAT, "header %s is not %s", s->algorithm, s->algorithm_is);
+    return false;
+}
+
+static bool digest_of(const struct mr_scheme *s, const struct mr_signed_request *req, enum mr_rsa_digest *digest, struct mr_verified *out)
+{
+    *digest = MR_RSA_SHA256;
+    if (!s->version)
+        return true;
+    struct mr_json_slice version = mr_json_at(req->body, mr_str_c(s->version + sizeof "json:" - 1));
+    if (version.type == MR_JSON_STRING && mr_str_eq(version.raw, MR_STR("\"1\"")))
+        *digest = MR_RSA_SHA1;
+    else if (version.type != MR_JSON_STRING || !mr_str_eq(version.raw, MR_STR("\"2\"")))
+        refuse(out, MR_CAUSE_FORMAT, "%s is neither \"1\" nor \"2\"", s->version);
+    return out->cause == MR_CAUSE_NONE;
+}
+
+static size_t match_rsa(struct mr_verifier *v, const struct mr_signed_request *req, const struct mr_str *filled, const struct judged *j, struct mr_verified *out)
+{
+    enum mr_rsa_digest digest;
+    const char *why = "there is no secret";
+    if (!algorithm_fits(&v->scheme, req, out) || !digest_of(&v->scheme, req, &digest, out))
+        return SECRETS_MAX;
+    if (req->cert.n == 0) {
+        refuse(out, MR_CAUSE_SIGNATURE, "the certificate that it names is not here: the server fetches it, explain does not");
+        return SECRETS_MAX;
+    }
+    for (size_t k = 0; k < v->keys_count; k++) {
+        struct mr_str text = verifier_joined(v, filled, &v->keys[k]), signature = {(const char *)j->signatures[0], j->sizes[0]};
+        if (!verifier_ended(v, &v->keys[k]) && !v->message.failed && mr_cert_verify(req->cert, digest, text, signature, v->now_us, &why))
+            return k;
+    }
+    refuse(out, MR_CAUSE_SIGNATURE, "%s", why);
+    return SECRETS_MAX;
+}
+
+bool mr_verifier_cert_url(struct mr_verifier *v, const struct mr_signed_request *req, struct mr_str *url)
+{
+    const struct mr_scheme *s = &v->scheme;
+    struct mr_verified out;
+    bool header = s->cert_url && strncmp(s->cert_url, "header:", 7) == 0;
+    struct place place = {header ? PLACE_HEADER : PLACE_JSON, mr_str_c(s->cert_url ? s->cert_url + (header ? 7 : 5) : "")};
+    return s->kind == MR_KIND_RSA && verifier_scratch(v, req) && (header || mr_json_check(req->body, NULL) == MR_OK) &&
+           read_place(v, req, place, url, &out) && s->cert_url_ok(*url);
+}
+
 static size_t match_filled(struct mr_verifier *v, const struct mr_str *filled, const struct judged *j)
 {
     for (size_t k = 0; k < v->keys_count; k++)
@@ -460,6 +564,8 @@ size_t verifier_match(struct mr_verifier *v, const struct mr_signed_request *req
     struct mr_str filled[PIECES_MAX];
     if (!verifier_fill(v, req, j, filled, out))
         return SECRETS_MAX;
+    if (v->scheme.kind == MR_KIND_RSA)
+        return match_rsa(v, req, filled, j, out);
     size_t k = match_filled(v, filled, j);
     if (k == SECRETS_MAX && v->scheme.url_ports) {
         struct mr_signed_request other = *req;
