@@ -21,7 +21,7 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
-from lib import peers as peerlib, proc, syncs, table, zone  # noqa: E402 (the path above)
+from lib import ids, peers as peerlib, proc, syncs, table, zone  # noqa: E402 (the path above)
 
 DURABLE_PEERS = ("go", "webdis")
 OPEN_RATE, OPEN_CONNECTIONS = 2000, 64
@@ -40,6 +40,7 @@ def options():
     p.add_argument("--only", help="some of: millrace,nginx,hmac,inline,thread,go,webdis")
     p.add_argument("--quick", action="store_true", help="one round of 1 s at 1 and 64: does it all run?")
     p.add_argument("--size", type=int, default=1024, help="bytes of a body, 256 to 65536 (1024)")
+    p.add_argument("--ids", type=int, default=0, help="event ids that millrace has in its store already, over seven days (0)")
     p.add_argument("--tls", action="store_true", help="over TLS 1.2, ECDSA P-256; for millrace and nginx")
     p.add_argument("--roll-age", default="2s", help="millrace's zone.roll.age (2s)")
     p.add_argument("--dir", help="folder on the disk to be measured (a temporary one under build/)")
@@ -184,6 +185,16 @@ class Bench:
               f"{report['sender_cpu_us_per_event']:.1f} us/event, others {report['others_cpus']:.2f} CPUs{gap}",
               file=sys.stderr, flush=True)
 
+    def fill_ids(self):
+        """millrace with a past: its store holds so many ids before the first round."""
+        peer = next((p for p in self.peers if p.name == "millrace"), None)
+        if not peer or not self.args.ids:
+            return
+        report, acked = self.with_server(peer, lambda: self.send(peer, "--connections", 1, "--count", ONE_AT_A_TIME))
+        self.check_zone(report, acked)
+        size = ids.fill(self.folder / "millrace/data/state.db", self.args.ids)
+        print(f"ids: {self.args.ids:,} in the store, {size / 1e6:,.0f} MB", flush=True)
+
     def probe_disk(self):
         place = self.folder / "disk"
         place.mkdir(exist_ok=True)
@@ -287,6 +298,7 @@ def main():
     bench = Bench(args, tools, chosen, folder)
     failed = False
     try:
+        bench.fill_ids()
         bench.rounds()
         bench.count_syncs()
         bench.measure_idle()

@@ -71,7 +71,7 @@ sources:
     webhook:
       path: {path}
       verify: {{scheme: github, secrets: ["${{env:BENCH_SECRET}}"]}}
-      dedup: {{id: /id, window: 1d}}
+      dedup: {{id: /id, window: 7d, max_ids: 100000000}}
 """
 
     def __init__(self, tools, binary, roll_age):
