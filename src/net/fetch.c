@@ -44,6 +44,7 @@ struct mr_fetcher {
     struct mr_loop *loop;
     atomic_bool closing;
     unsigned out;
+    bool curl_is_up; /* the worker's: who never fetches anything does not pay for it */
     char *test_address, *test_ca; /* NULL: the world's */
     void (*closed)(void *arg);
     void *arg;
@@ -77,19 +78,16 @@ static void fetcher_free(struct mr_fetcher *f)
         mr_buf_free(&f->entries[i].body);
     free(f->test_address);
     free(f->test_ca);
+    if (f->curl_is_up)
+        curl_global_cleanup();
     free(f);
-    curl_global_cleanup();
 }
 
 enum mr_code mr_fetcher_new(struct mr_loop *loop, struct mr_fetcher **out, struct mr_err *err)
 {
-    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
-        return mr_err_set(err, MR_ENOMEM, "libcurl");
     struct mr_fetcher *f = calloc(1, sizeof *f);
-    if (!f) {
-        curl_global_cleanup();
+    if (!f)
         return mr_err_set(err, MR_ENOMEM, "fetcher");
-    }
     f->loop = loop;
     atomic_init(&f->closing, false);
     for (size_t i = 0; i < ENTRIES_MAX; i++) {
@@ -183,6 +181,14 @@ static void judge(struct entry *e, CURLcode rc, long status, const char *why)
                    *why ? why : curl_easy_strerror(rc));
 }
 
+/* On the one thread of MISC. */
+static CURL *curl_up(struct mr_fetcher *f)
+{
+    if (!f->curl_is_up)
+        f->curl_is_up = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK;
+    return f->curl_is_up ? curl_easy_init() : NULL;
+}
+
 static void run(struct mr_job *job)
 {
     struct entry *e = MR_OF(job, struct entry, job);
@@ -191,7 +197,7 @@ static void run(struct mr_job *job)
     long status = 0;
     e->err = (struct mr_err){0};
     mr_buf_clear(&e->body);
-    CURL *curl = curl_easy_init();
+    CURL *curl = curl_up(e->fetcher);
     if (!curl || !set_up(curl, e, why, &to)) {
         mr_err_set(&e->err, MR_ENOMEM, "libcurl cannot be set up");
     } else {
