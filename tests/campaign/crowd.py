@@ -203,7 +203,7 @@ def campaign(many, seed):
         accepted(server, "warm", path="/hooks/crowd")
         wait_landed(server, "warm")
         until("nobody is left", lambda: open_connections(server) == 0)
-        fds, base, faults, seen = server.descriptors(), server.memory_kib("VmRSS"), [], {}
+        fds, base, faults, seen = server.descriptors_at_rest(), server.memory_kib("VmRSS"), [], {}
         crowd = Crowd(server.port)
         crowd.ledger.sent.add("warm")
         crowd.ledger.acked.add("warm")
@@ -220,7 +220,7 @@ def campaign(many, seed):
             honest.finished(PATIENT)
             crowd.leave()
             until("all have left", lambda: open_connections(server) == 0, PATIENT)
-            until(f"{fds} descriptors as before", lambda: server.descriptors() == fds, PATIENT)
+            until(f"{fds} descriptors as before", lambda: server.descriptors_at_rest(PATIENT) == fds, PATIENT)
             server.stop(timeout=90)
         except (AssertionError, OSError, wire.Closed) as e:
             faults.append(f"{type(e).__name__}: {e}")

@@ -153,7 +153,7 @@ class Sender:
 def checkpoint(server, fds):
     """Waits until all have left and nothing of them is open; what is resident then."""
     until("all have left", lambda: server.metrics()['millrace_http_connections{listener="webhook"}'] == 0, PATIENT)
-    until(f"{fds} descriptors as at the start", lambda: server.descriptors() == fds, PATIENT)
+    until(f"{fds} descriptors as at the start", lambda: server.descriptors_at_rest(PATIENT) == fds, PATIENT)
     return server.memory_kib("VmRSS")
 
 
@@ -172,7 +172,7 @@ def churn(server, ledger, seconds, seed, round_):
 
 def rounds(server, ledger, seconds, seed, faults):
     """The first checkpoint is no measure of memory: what is made once is made in its round."""
-    fds, resident, done = server.descriptors(), [], 0
+    fds, resident, done = server.descriptors_at_rest(), [], 0
     for k in range(CHECKPOINTS):
         came, wrong = churn(server, ledger, seconds / CHECKPOINTS, seed, k)
         done += came

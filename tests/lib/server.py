@@ -16,6 +16,7 @@ import http.client
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -277,6 +278,25 @@ class Server:
             except FileNotFoundError:
                 pass                             # closed meanwhile
         return count
+
+    def connected(self):
+        """How many of its sockets are connections: all but those that listen."""
+        listening = set()
+        for table in ("tcp", "tcp6"):
+            with open(f"/proc/{self.proc.pid}/net/{table}", encoding="ascii") as f:
+                listening |= {line.split()[9] for line in f.readlines()[1:] if line.split()[3] == "0A"}
+        folder, held = f"/proc/{self.proc.pid}/fd", []
+        for fd in os.listdir(folder):
+            try:
+                held += re.findall(r"^socket:\[(\d+)\]$", os.readlink(os.path.join(folder, fd)))
+            except FileNotFoundError:
+                pass                             # closed meanwhile
+        return len(set(held) - listening)
+
+    def descriptors_at_rest(self, timeout=20.0):
+        """How many it holds when nobody is connected any more, not even who last asked for its metrics."""
+        until("nobody is connected", lambda: self.connected() == 0, timeout)
+        return self.descriptors()
 
     def log(self, since_start=True):
         with open(self.log_path, "rb") as f:

@@ -34,6 +34,14 @@ def opens(server, name, timeout=20.0):
     return alert
 
 
+def told(server, name, timeout=20.0):
+    """The log says it: for an alert that the next try may close before anyone can look."""
+    line = until(f"the log tells {name}", lambda: next((entry for entry in map(json.loads, server.log().splitlines())
+                                                        if entry.get("alert") == name), None), timeout)
+    case.equal(line["event"], "alert_opened", f"what the log tells of {name} first")
+    case.true(line["why"] and line["hint"], f"{name} says what and what to do: {line}")
+
+
 def closes(server, name, timeout=30.0):
     until(f"{name} closes", lambda: name not in {a["name"] for a in json.loads(server.get("/api/status").text)["alerts"]}, timeout)
 
@@ -191,7 +199,7 @@ def test_a_zone_that_cannot_be_written_is_told_until_it_can():
     for point in ("stage_write", "stage_sync", "publish_rename"):
         with running(SOURCE, env=faulty(point, "1:EIO")) as server:
             accepted(server, event(f"held-{point}", pad=os.urandom(400000).hex())) # too large for one buffer: written at once
-            opens(server, "zone_unwritable")
+            told(server, "zone_unwritable")
             wait_landed(server, f"held-{point}", 40)
             accepted(server, f"next-{point}")
             wait_landed(server, f"next-{point}", 40)
@@ -202,7 +210,7 @@ def test_a_store_that_cannot_commit_is_told_until_it_can():
     """Only decisions fail here; the commits between them work, so the alert closes and opens again."""
     with running(SOURCE, env=faulty("decide_commit", "1-3:EIO")) as server:
         accepted(server, "undecided")
-        until("state_failed is told", lambda: '"alert":"state_failed"' in server.log(), 20)
+        told(server, "state_failed")
         wait_landed(server, "undecided", 40)
         closes(server, "state_failed")
 
