@@ -4,32 +4,30 @@
  * here only https is spoken, TLS is verified, no redirect followed, no proxy asked, and no address taken that is not
  * public, whatever a name resolves to; time and size are bounded.
  *
- * One transfer a URL at a time, all on the lane MISC; what came is kept for a day, what failed is not tried again for half
- * a minute, and there are only so many URLs. Runs on: loop. */
+ * All run on the lane MISC, and nothing is kept here: who asks again, asks the world again. Runs on: loop. */
 #ifndef MILLRACE_FETCH_H
 #define MILLRACE_FETCH_H
 
 #include "millrace/buf.h"
 #include "millrace/loop.h"
 
-enum { MR_FETCH_MAX = 64 * 1024, MR_FETCH_URL_MAX = 2048 }; /* bytes of a body, of a URL */
+enum { MR_FETCH_MAX = 64 * 1024, MR_FETCH_URL_MAX = 2048, MR_FETCHES_MAX = 32 }; /* bytes of a body, of a URL; transfers at once */
 
 struct mr_fetcher;
-struct mr_fetch { /* the caller's memory until the callback */
-    /* err->code MR_OK: `body` is what came with a 200, borrowed until this returns. Else MR_ENET, MR_ETIMEDOUT, MR_ETOOBIG, MR_ECANCELED. */
+struct mr_fetch { /* the caller's memory until the callback, or until it is canceled */
+    /* err->code MR_OK: `body` is what came with a 200, borrowed until this returns. Else MR_ENOENT (the host says that there
+     * is no such thing there: a status of 3xx, or of 4xx that does not mean "later"), MR_ETOOBIG, MR_ENET, MR_ETIMEDOUT, MR_ENOMEM, MR_ECANCELED. */
     void (*done)(struct mr_fetch *fetch, const struct mr_err *err, struct mr_str body);
-    struct mr_fetch *next; /* private */
+    struct mr_transfer *transfer; /* private */
 };
 
 MR_MUST enum mr_code mr_fetcher_new(struct mr_loop *loop, struct mr_fetcher **out, struct mr_err *err);
 /* Whoever waits hears MR_ECANCELED; a transfer that runs ends within a second or so; then cb, and it is freed. */
 void mr_fetcher_close(struct mr_fetcher *f, void (*cb)(void *arg), void *arg);
-/* What is kept of this URL; borrowed until the loop turns. */
-bool mr_fetch_kept(struct mr_fetcher *f, struct mr_str url, struct mr_str *body);
-/* MR_OK: fetch->done comes, exactly once and later. Else at once, and it does not: MR_EBUSY (too many URLs), MR_ENET (it
- * failed a moment ago), MR_ETOOBIG (the URL). `keep`: the body is kept for who comes next; without it each call is a
- * request of its own, unless one is out. */
-MR_MUST enum mr_code mr_fetch(struct mr_fetcher *f, struct mr_str url, bool keep, struct mr_fetch *fetch, struct mr_err *err);
+/* MR_OK: fetch->done comes, exactly once and later. Else at once, and it does not: MR_EBUSY (MR_FETCHES_MAX are out),
+ * MR_ETOOBIG (no https URL of that size), MR_ENOMEM. */
+MR_MUST enum mr_code mr_fetch(struct mr_fetcher *f, struct mr_str url, struct mr_fetch *fetch, struct mr_err *err);
+void mr_fetch_cancel(struct mr_fetch *fetch); /* its done does not come any more */
 
 struct sockaddr;
 /* Neither ourselves, nor a private network, nor anything reserved. Pure. */

@@ -17,6 +17,8 @@ bool mr_pubkey_verify(const struct mr_pubkey *key, struct mr_str message, struct
 enum mr_rsa_digest { MR_RSA_SHA1, MR_RSA_SHA256 };
 /* RSA, PKCS #1 v1.5 (RFC 8017, 8.2), by the key of a certificate in PEM that is in force at that time. false: why not, for a person. */
 bool mr_cert_verify(struct mr_str pem, enum mr_rsa_digest digest, struct mr_str message, struct mr_str signature, int64_t now_us, const char **why);
+/* Is it such a certificate, whatever the time? false: why not. */
+bool mr_cert_check(struct mr_str pem, const char **why);
 /* An ECDSA signature as r and s, 32 bytes each (RFC 7518), in DER. false: no room, or not 64 bytes. */
 bool mr_ecdsa_der(struct mr_str raw, unsigned char *out, size_t cap, size_t *n);
 

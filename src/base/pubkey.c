@@ -130,21 +130,40 @@ static bool rsa_holds(EVP_PKEY *key, enum mr_rsa_digest digest, struct mr_str me
     return ok;
 }
 
-bool mr_cert_verify(struct mr_str pem, enum mr_rsa_digest digest, struct mr_str message, struct mr_str signature, int64_t now_us, const char **why)
+/* The first certificate of a PEM text, its key of a kind that counts; NULL: why not. */
+static X509 *read_cert(struct mr_str pem, const char **why)
 {
     BIO *bio = pem.n && pem.n <= INT_MAX ? BIO_new_mem_buf(pem.p, (int)pem.n) : NULL;
     X509 *cert = bio ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
     EVP_PKEY *key = cert ? X509_get0_pubkey(cert) : NULL;
+    BIO_free(bio);
     *why = NULL;
     if (!key)
         *why = "the certificate cannot be read";
     else if (EVP_PKEY_get_base_id(key) != EVP_PKEY_RSA || EVP_PKEY_get_bits(key) < RSA_BITS_LEAST)
         *why = "the certificate's key is not RSA of 2048 bits at least";
-    else if (!in_force(cert, now_us))
+    if (!*why)
+        return cert;
+    X509_free(cert);
+    return NULL;
+}
+
+bool mr_cert_check(struct mr_str pem, const char **why)
+{
+    X509 *cert = read_cert(pem, why);
+    X509_free(cert);
+    return cert;
+}
+
+bool mr_cert_verify(struct mr_str pem, enum mr_rsa_digest digest, struct mr_str message, struct mr_str signature, int64_t now_us, const char **why)
+{
+    X509 *cert = read_cert(pem, why);
+    if (!cert)
+        return false;
+    if (!in_force(cert, now_us))
         *why = "the certificate is not in force at that time";
-    else if (!rsa_holds(key, digest, message, signature))
+    else if (!rsa_holds(X509_get0_pubkey(cert), digest, message, signature))
         *why = "the signature does not match";
     X509_free(cert);
-    BIO_free(bio);
     return !*why;
 }

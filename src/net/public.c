@@ -33,9 +33,13 @@ static bool v4_is_public(uint32_t a)
     return true;
 }
 
-/* Only global unicast, and of that nothing that has another address inside (Teredo, 6to4) or is for documents. */
+/* Only global unicast, and of that nothing that has another address inside (Teredo, 6to4) or is for documents; and what a
+ * translator stands for (RFC 6052), if that is public. */
 static bool v6_is_public(const unsigned char a[16])
 {
+    static const unsigned char translated[12] = {0x00, 0x64, 0xff, 0x9b};
+    if (memcmp(a, translated, sizeof translated) == 0)
+        return v4_is_public((uint32_t)a[12] << 24 | (uint32_t)a[13] << 16 | (uint32_t)a[14] << 8 | a[15]);
     if ((a[0] & 0xe0) != 0x20)
         return false;
     bool special = a[0] == 0x20 && a[1] == 0x01 && (a[2] < 0x02 || (a[2] == 0x0d && a[3] == 0xb8));

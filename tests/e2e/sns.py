@@ -4,9 +4,11 @@
 where they have it, and nowhere else."""
 import base64
 import contextlib
+import glob
 import http.server
 import json
 import os
+import signal
 import ssl
 import subprocess
 import sys
@@ -22,6 +24,7 @@ from server import Home, Server, config, has_faults, landed, until, webhook  # n
 
 SNS = "https://sns.us-east-1.amazonaws.com"
 TOPIC = "arn:aws:sns:us-east-1:123456789012:MyTopic"
+PAYPAL_PATH = "/v1/notifications/certs/CERT-"
 NAMES = "DNS:sns.us-east-1.amazonaws.com,DNS:api.paypal.com,DNS:api.sandbox.paypal.com"
 
 
@@ -80,7 +83,8 @@ def serving(scheme="sns", trusted="ca", **more):
         for name in ("signer", "ended", "curve", "short"):
             with open(certs.crt(name), "rb") as f:
                 vendor.files[f"/{name}.pem"] = f.read()
-        source = webhook(scheme, path="/hook", **more)
+        vendor.files[PAYPAL_PATH + "signer"] = vendor.files["/signer.pem"]
+        source = webhook(scheme, path="/hook", quarantine="full", **more)
         if scheme == "sns":
             del source["webhook"]["verify"]["secrets"]
         server = Server(home, config(home, {"it": source}))
@@ -160,19 +164,89 @@ def test_certificates_are_fetched_from_sns_and_nowhere_else():
     with serving() as (server, certs, vendor):
         for url in ("http://sns.us-east-1.amazonaws.com/signer.pem", "https://evil.example/signer.pem", "https://sns.us-east-1.amazonaws.com.evil.example/signer.pem",
                     "https://sns.us-east-1.amazonaws.com@evil.example/signer.pem", "https://sns.us-east-1.amazonaws.com:8443/signer.pem", "https://127.0.0.1/signer.pem",
-                    "https://sns.us-east-1.amazonaws.com/signer.pem?x", "https://sns.us-east-1.amazonaws.com/signer.der", "https://sns.a/b.amazonaws.com/signer.pem",
+                    "https://sns.us-east-1.amazonaws.com/signer.pem?x", SNS + "/signer.pem#x.pem", SNS + "//signer.pem", SNS + "/./signer.pem", SNS + "/a/signer.pem", SNS + "/signer%2epem.pem", SNS + "/.pem",
+                    "https://sns.east.amazonaws.com/signer.pem", "https://sns.1.amazonaws.com/signer.pem", "https://sns..amazonaws.com/signer.pem", "https://sns.us-east-1-x.amazonaws.com/signer.pem", "https://sns.us-east-1.amazonaws.com/signer.der", "https://sns.a/b.amazonaws.com/signer.pem",
                     "file:///etc/passwd", "", 7):
             case.equal(send(server, message(certs, "m", cert=url)).status, 401, url)
         case.equal(vendor.asked, [])
-        vendor.files["/moved.pem"], vendor.files["/huge.pem"] = 302, b"x" * 1000000
-        for path in ("/none.pem", "/moved.pem", "/huge.pem"):
+
+
+def test_what_is_no_certificate_is_refused_and_remembered():
+    """404, a redirect, too much, a page of another kind, a curve, a short key: known at once to be none; a forgery like any other."""
+    with serving() as (server, certs, vendor):
+        vendor.files.update({"/moved.pem": 302, "/huge.pem": b"x" * 1000000, "/page.pem": b"<html>sorry</html>", "/long.pem": vendor.files["/signer.pem"] + b"x" * 20000})
+        paths = ["/none.pem", "/moved.pem", "/huge.pem", "/page.pem", "/long.pem", "/curve.pem", "/short.pem"]
+        for path in paths:
             m = message(certs, "m", cert=SNS + path)
             case.equal(send(server, m).status, 503, path)
-            until("it was tried", lambda: server.log().count("certificate_not_fetched") and [p for _, p in vendor.asked].count(path) == 1)
+            case.equal(settled(server, m).status, 401, path)
             for _ in range(5):
-                case.equal(send(server, m).status, 503, path)
-        until("all three failed", lambda: server.log().count("certificate_not_fetched") == 3)
-        case.equal([p for _, p in vendor.asked], ["/none.pem", "/moved.pem", "/huge.pem"], "each once: failures are remembered, redirects not followed")
+                case.equal(send(server, m).status, 401, path)
+        case.equal([p for _, p in vendor.asked], paths, "each once: what is none is remembered, redirects are not followed")
+        case.equal(server.metrics()['millrace_webhook_requests_total{source="it",outcome="refused",cause="signature"}'], 6 * len(paths), "refused by signature")
+        kept = [q for q in until("kept", lambda: (lambda got: len(got) == 6 * len(paths) and got)(quarantined(server)))]
+        case.true(all("the certificate that it names" in q["reason"] for q in kept), f"why: {kept[0]}")
+
+
+def test_a_host_that_fails_is_asked_again_later():
+    with serving() as (server, certs, vendor):
+        vendor.files["/ill.pem"] = 500
+        m = message(certs, "m", cert=SNS + "/ill.pem")
+        case.equal(send(server, m).status, 503)
+        until("told", lambda: "status 500" in server.log())
+        for _ in range(5):
+            case.equal(send(server, m).status, 503, "it may be genuine: nobody can say")
+        case.equal(len(vendor.asked), 1, "remembered for half a minute")
+
+
+def quarantined(server):
+    """Its refused requests on disk."""
+    kept = []
+    for path in glob.glob(os.path.join(server.data_dir, "quarantine", "it", "*.json")):
+        with open(path, encoding="utf-8") as f:
+            kept.append(json.load(f))
+    return kept
+
+
+def forgeries(certs, many, first=0):
+    for n in range(first, first + many):
+        yield {**message(certs, f"f{n}", cert=SNS + f"/forged-{n}.pem"), "Signature": "AAAA"}
+
+
+def test_strangers_can_neither_push_out_a_certificate_nor_have_us_ask_for_many():
+    with serving() as (server, certs, vendor):
+        case.equal(settled(server, message(certs, "first")).status, 204)
+        for n, m in enumerate(forgeries(certs, 200)):
+            case.true(send(server, m).status in (401, 503), "a forgery")
+            if n % 20 == 0:
+                case.equal(send(server, message(certs, f"n{n}")).status, 204, "in the middle of them")
+        case.true(len(vendor.asked) < 60, f"a second's worth a second: {len(vendor.asked)} of 200")
+        case.equal([p for _, p in vendor.asked].count("/signer.pem"), 1)
+
+
+def test_a_certificate_gets_in_after_a_flood_of_names():
+    with serving() as (server, certs, vendor):
+        for m in forgeries(certs, 60):
+            send(server, m)
+        case.equal(settled(server, message(certs, "at last")).status, 204)
+
+
+def test_a_source_that_goes_does_not_wait_for_a_slow_host():
+    with serving(handshake={"kind": "sns", "topics": [TOPIC]}) as (server, certs, vendor):
+        case.equal(settled(server, message(certs, "n")).status, 204)
+        vendor.files["/"] = b"<ConfirmSubscriptionResponse/>"
+        vendor.slow.clear()
+        conn = wire.Conn(server.port)
+        body = json.dumps(message(certs, "s", "SubscriptionConfirmation")).encode()
+        conn.send(wire.request("POST", "/hook", [("Content-Type", "text/plain")], body))
+        until("it is being confirmed", lambda: len(vendor.asked) == 2)
+        server.cfg["sources"] = {"other": webhook(path="/other")}
+        server.write_config()
+        server.signal(signal.SIGHUP)
+        case.equal(conn.final().status, 503, "its answer does not wait")
+        until("the source is gone", lambda: [s["name"] for s in json.loads(server.get("/api/status").text)["sources"]] == ["other"])
+        case.true(not vendor.slow.is_set(), "and the host still hangs")
+        vendor.slow.set()
 
 
 def test_a_host_that_cannot_prove_its_name_is_not_believed():
@@ -202,6 +276,7 @@ def test_a_subscription_of_ours_is_confirmed_and_no_other():
         case.equal(send(server, message(certs, "u", "SubscriptionConfirmation", SubscribeURL="https://evil.example/")).status, 403)
         forged = message(certs, "f", "SubscriptionConfirmation")
         case.equal(send(server, {**forged, "SubscribeURL": SNS + "/?Action=Other"}).status, 401)
+        case.equal(send(server, message(certs, "v", "SubscriptionConfirmation", SubscribeURL=SNS + "/?Action=Other&Token=tok")).status, 403)
         case.equal(len(vendor.asked), 2)
         case.equal(send(server, message(certs, "n")).status, 204)
         case.equal([r.value["data"]["MessageId"] for r in landed(server)], ["n"], "a confirmation is no event")
@@ -219,7 +294,7 @@ def test_paypal():
     with serving("paypal") as (server, certs, vendor):
         webhook_id = "s3cr3t-of-the-test-suite"
 
-        def headers(body, at=0, algorithm="SHA256withRSA", cert="https://api.paypal.com/signer.pem", ident="69cd13f0", hook=webhook_id):
+        def headers(body, at=0, algorithm="SHA256withRSA", cert="https://api.paypal.com" + PAYPAL_PATH + "signer", ident="69cd13f0", hook=webhook_id):
             t = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + at))
             text = f"{ident}|{t}|{hook}|{zlib.crc32(body)}".encode()
             return [("PAYPAL-TRANSMISSION-ID", ident), ("PAYPAL-TRANSMISSION-TIME", t), ("PAYPAL-AUTH-ALGO", algorithm), ("PAYPAL-CERT-URL", cert),
@@ -227,10 +302,11 @@ def test_paypal():
 
         body = b'{"id":"WH-1","event_type":"PAYMENT.SALE.COMPLETED"}'
         case.equal(settled(server, body, headers(body)).status, 204)
-        case.equal(send(server, body, headers(body, cert="https://api.sandbox.paypal.com/signer.pem")).status, 503)
+        case.equal(send(server, body, headers(body, cert="https://api.sandbox.paypal.com" + PAYPAL_PATH + "signer")).status, 503)
         for what, sent, made in (("another body", body + b" ", headers(body)), ("another webhook", body, headers(body, hook="other")), ("old", body, headers(body, at=-4000)),
-                                 ("another algorithm", body, headers(body, algorithm="SHA1withRSA")), ("another host", body, headers(body, cert="https://api.paypal.com.evil.example/signer.pem")),
-                                 ("no id", body, headers(body)[1:]), ("an id that moves the border", body, headers(body, ident="a|b"))):
+                                 ("another algorithm", body, headers(body, algorithm="SHA1withRSA")), ("another host", body, headers(body, cert="https://api.paypal.com.evil.example" + PAYPAL_PATH + "signer")),
+                                 ("another path", body, headers(body, cert="https://api.paypal.com/signer")), ("a query", body, headers(body, cert="https://api.paypal.com" + PAYPAL_PATH + "signer?x")),
+                                 ("a fragment", body, headers(body, cert="https://api.paypal.com" + PAYPAL_PATH + "signer#x")), ("no id", body, headers(body)[1:]), ("an id that moves the border", body, headers(body, ident="a|b"))):
             case.equal(send(server, sent, made).status, 401, what)
         record, = landed(server)
         case.equal((record.value["data"]["id"], record.value["verified"]["covers"]), ("WH-1", "crc32"))

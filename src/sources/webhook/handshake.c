@@ -2,6 +2,8 @@
 /* handshake.c - who shakes hands, and how: rows. What the vendors' documents say stands above each function. */
 #include "handshake.h"
 
+#include "vendor_url.h"
+
 #include "millrace/hash.h"
 #include "millrace/json.h"
 
@@ -483,25 +485,6 @@ static enum mr_shake event_grid_body(struct deal *d)
     return answer_json(d);
 }
 
-/* sns.<region>.amazonaws.com[.cn], https, no port, no user: all else is somebody's wish that we call somewhere. */
-bool mr_is_sns_url(struct mr_str url)
-{
-    static const char scheme[] = "https://sns.";
-    if (url.n <= sizeof scheme - 1 || memcmp(url.p, scheme, sizeof scheme - 1) != 0)
-        return false;
-    struct mr_str rest = {url.p + sizeof scheme - 1, url.n - (sizeof scheme - 1)};
-    size_t region = 0;
-    while (region < rest.n && (is_secret(rest.p[region]) && !strchr("./+=_~", rest.p[region])))
-        region++;
-    rest.p += region;
-    rest.n -= region;
-    static const char *const hosts[] = {".amazonaws.com/", ".amazonaws.com.cn/"};
-    for (size_t i = 0; region && region <= 32 && i < MR_COUNT(hosts); i++)
-        if (rest.n >= strlen(hosts[i]) && memcmp(rest.p, hosts[i], strlen(hosts[i])) == 0)
-            return true;
-    return false;
-}
-
 static bool is_url(char c)
 {
     return is_plain(c) || (c && strchr("?&%", c));
@@ -520,8 +503,8 @@ static enum mr_shake sns_body(struct deal *d)
     mr_buf_clear(d->body);
     if (!asks)
         return ends ? answer(d, 200, NULL) : MR_SHAKE_EVENT;
-    if (!put_text(d, "/SubscribeURL", is_url, &text) || !mr_is_sns_url(text))
-        return refuse(d, 403, "SubscribeURL is not https at SNS");
+    if (!put_text(d, "/SubscribeURL", is_url, &text) || !is_sns_confirm_url(text))
+        return refuse(d, 403, "SubscribeURL is not SNS's confirmation over https");
     d->out->status = 200;
     return d->out->what = MR_SHAKE_FETCH;
 }

@@ -66,7 +66,6 @@ enum mr_shake mr_shake_head(const struct mr_shaker *s, const struct mr_http_head
 /* After the signature held, by secret number `secret`; `received` is the body, decoded. */
 enum mr_shake mr_shake_verified(const struct mr_shaker *s, const struct mr_http_head *head, struct mr_str received,
                                 unsigned secret, struct mr_buf *body, struct mr_shaken *out);
-bool mr_is_sns_url(struct mr_str url); /* https at SNS: what may be called because a request says so */
 /* Could this be a secret that a vendor hands over? */
 bool mr_shake_secret_ok(struct mr_str secret);
 

@@ -16,6 +16,7 @@
 #include "rate.h"
 #include "refused.h"
 #include "scheme.h"
+#include "signers.h"
 
 #include "millrace/door.h"
 #include "millrace/fetch.h"
@@ -99,8 +100,8 @@ struct webhook { /* one source: a route */
     struct mr_verifier *verifier;
     struct mr_shaker *shaker;     /* NULL: no handshakes */
     struct handover *handover;    /* NULL: no secret is handed over */
-    struct mr_fetch cert, confirm;   /* a certificate, a confirmation that is being fetched */
-    bool fetching;
+    struct signers *signers;      /* NULL: no certificates are named */
+    struct mr_fetch confirm;      /* a confirmation that is being fetched */
     struct mr_http_request *confirming; /* waits for it */
     struct mr_http_request *handing; /* waits for its secret to be durable */
     bool up, paused, stopping;
@@ -155,6 +156,7 @@ void hub_remove_route(struct hub *h, struct webhook *w);
 
 /* receive.c */
 extern const struct mr_http_handler receive_handler; /* arg: struct hub */
+void receive_stop(struct webhook *w); /* nobody waits for the world any more */
 void receive_idle(struct webhook *w); /* a source that stops is down once nothing of it is out */
 /* Is this header's value a secret, which nobody may read in the zone? options: struct webhook_options. */
 bool webhook_masks(void *options, struct mr_str header);

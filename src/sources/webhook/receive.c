@@ -375,7 +375,7 @@ static void refuse_handshake(struct webhook *w, struct mr_http_request *req, con
 
 void receive_idle(struct webhook *w)
 {
-    if (w->stopping && !w->asking && !handover_busy(w->handover) && !w->fetching && !w->confirming)
+    if (w->stopping && !w->asking && !handover_busy(w->handover))
         mr_source_down(w->src);
 }
 
@@ -439,7 +439,18 @@ static void on_confirmed(struct mr_fetch *fetch, const struct mr_err *err, struc
         unavailable(&a, MR_STR("{\"error\":\"not confirmed, send again\"}\n"));
     }
     mr_http_answer(req, &a);
-    receive_idle(w);
+}
+
+void receive_stop(struct webhook *w)
+{
+    struct mr_http_request *req = w->confirming;
+    struct mr_http_answer a;
+    if (!req)
+        return;
+    mr_fetch_cancel(&w->confirm);
+    w->confirming = NULL;
+    unavailable(&a, MR_STR("{\"error\":\"not confirmed, send again\"}\n"));
+    mr_http_answer(req, &a);
 }
 
 /* The URL is in the hub's scratch, and it is the vendor's: the handshake has looked. */
@@ -451,7 +462,7 @@ static void confirm(struct webhook *w, struct mr_http_request *req, const struct
         return;
     }
     w->confirm = (struct mr_fetch){.done = on_confirmed};
-    if (mr_fetch(w->hub->fetcher, mr_buf_str(&w->hub->url), false, &w->confirm, &err) != MR_OK)
+    if (mr_fetch(w->hub->fetcher, mr_buf_str(&w->hub->url), &w->confirm, &err) != MR_OK)
         refuse_handshake(w, req, head, 503, err.msg);
     else
         w->confirming = req;
@@ -505,30 +516,23 @@ static void take_event(struct webhook *w, struct mr_http_request *req, const str
         mr_buf_free(&h->decoded); /* a giant's memory is not kept */
 }
 
-static void on_cert(struct mr_fetch *fetch, const struct mr_err *err, struct mr_str body)
+/* The certificate that the request names. False: it is not here yet, the vendor sends again. One that may not be fetched, or
+ * is none, is left out: the verdict says so. */
+static bool has_cert(struct webhook *w, struct mr_signed_request *req, struct mr_str *url)
 {
-    struct webhook *w = MR_OF(fetch, struct webhook, cert);
-    (void)body; /* the fetcher keeps it */
-    w->fetching = false;
-    if (err->code != MR_OK)
-        mr_log_warn(w->hub->core->loop->log, w->name, "certificate_not_fetched", MR_S("why", err->msg));
-    receive_idle(w);
-}
-
-/* The certificate that the request names. False: it is being fetched, one of a source at a time; the vendor sends again. One that may not be fetched
- * is left out: the verdict says so. */
-static bool has_cert(struct webhook *w, struct mr_signed_request *req)
-{
-    struct mr_str url;
-    struct mr_err err;
-    if (!mr_verifier_cert_url(w->verifier, req, &url))
+    struct signer signer;
+    if (!w->signers || !mr_verifier_cert_url(w->verifier, req, url))
         return true;
-    if (mr_fetch_kept(w->hub->fetcher, url, &req->cert))
+    switch (signers_find(w->signers, *url, &signer)) {
+    case SIGNER_HERE:
+        req->cert = signer.pem;
         return true;
-    if (w->fetching)
-        return false;
-    w->cert = (struct mr_fetch){.done = on_cert};
-    w->fetching = mr_fetch(w->hub->fetcher, url, true, &w->cert, &err) == MR_OK;
+    case SIGNER_NOT_THERE:
+        req->no_cert = signer.reason;
+        return true;
+    case SIGNER_ON_ITS_WAY:
+        break;
+    }
     return false;
 }
 
@@ -557,7 +561,8 @@ static void on_request(void *arg, struct mr_http_request *req, const struct mr_h
         webhook_url(w->o, head, &h->url);
         signed_request.url = mr_buf_str(&h->url);
     }
-    if (mr_verifier_scheme(w->verifier)->cert_url && !has_cert(w, &signed_request)) {
+    struct mr_str cert_url = {0};
+    if (!has_cert(w, &signed_request, &cert_url)) {
         struct mr_http_answer a;
         mr_cell_add(w->unavailable, 1);
         unavailable(&a, MR_STR("{\"error\":\"certificate not here yet, send again\"}\n"));
@@ -571,6 +576,8 @@ static void on_request(void *arg, struct mr_http_request *req, const struct mr_h
         refuse_verdict(w, req, &sight.head, body, now_us, &verified);
         return;
     }
+    if (signed_request.cert.n)
+        signers_proved(w->signers, cert_url);
     if (!decode(w, req, &sight.head, &body, now_us))
         return;
     mr_shake_verified(w->shaker, head, body, verified.secret, &h->url, &shaken);

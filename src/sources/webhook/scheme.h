@@ -112,6 +112,7 @@ const char *mr_cause_name(enum mr_cause c); /* "signature" */
 struct mr_signed_request { /* what a verifier looks at */
     const struct mr_http_head *head;
     struct mr_str cert;      /* RSA: PEM; empty: it is not here */
+    const char *no_cert;     /* why not; NULL: nobody has looked */
     struct mr_str body, url; /* url: the configured public one with the request's query; empty if none is configured */
 };
 struct mr_verified {

@@ -3,6 +3,7 @@
  * scheme.h's rules (no bound on future times, say), the rules hold. Most vendors sign the body alone, by HMAC: BODY_MAC. */
 #include "handshake.h"
 #include "scheme.h"
+#include "vendor_url.h"
 
 enum { MINUTE_MS = 60000, FIVE_MINUTES_MS = 5 * MINUTE_MS, TEN_MINUTES_MS = 10 * MINUTE_MS };
 
@@ -22,28 +23,6 @@ enum { MINUTE_MS = 60000, FIVE_MINUTES_MS = 5 * MINUTE_MS, TEN_MINUTES_MS = 10 *
     .header = header_stem "-signature", .prefix = "", .list = ' ', .assign = ',', .take = "v1",                                \
     .text = "{id}.{timestamp}.{body}", .timestamp = "header:" header_stem "-timestamp", .tolerance_ms = FIVE_MINUTES_MS,       \
     .id = header_stem "-id", .dedup_doc = "`header:" header_stem "-id`"
-
-static bool ends(struct mr_str s, const char *end)
-{
-    size_t n = strlen(end);
-    return s.n >= n && memcmp(s.p + s.n - n, end, n) == 0;
-}
-
-static bool begins(struct mr_str s, const char *start)
-{
-    size_t n = strlen(start);
-    return s.n > n && memcmp(s.p, start, n) == 0;
-}
-
-static bool is_sns_cert(struct mr_str url)
-{
-    return mr_is_sns_url(url) && ends(url, ".pem") && !memchr(url.p, '?', url.n);
-}
-
-static bool is_paypal_cert(struct mr_str url)
-{
-    return begins(url, "https://api.paypal.com/") || begins(url, "https://api.sandbox.paypal.com/");
-}
 
 const struct mr_scheme mr_schemes[] = {
     {.name = "none", .none = true, .text = ""},
@@ -364,7 +343,7 @@ const struct mr_scheme mr_schemes[] = {
      .tolerance_ms = 60 * MINUTE_MS,
      .covers = "body",
      .cert_url = "json:/SigningCertURL",
-     .cert_url_ok = is_sns_cert,
+     .cert_url_ok = is_sns_cert_url,
      .version = "json:/SignatureVersion",
      .keyless = true,
      .dedup_doc = "`/MessageId`"},
@@ -380,7 +359,7 @@ const struct mr_scheme mr_schemes[] = {
      .id = "PAYPAL-TRANSMISSION-ID",
      .covers = "crc32",
      .cert_url = "header:PAYPAL-CERT-URL",
-     .cert_url_ok = is_paypal_cert,
+     .cert_url_ok = is_paypal_cert_url,
      .algorithm = "PAYPAL-AUTH-ALGO",
      .algorithm_is = "SHA256withRSA",
      .dedup_doc = "`/id`"},

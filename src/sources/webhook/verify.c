@@ -522,6 +522,17 @@ static bool digest_of(const struct mr_scheme *s, const struct mr_signed_request 
     return out->cause == MR_CAUSE_NONE;
 }
 
+static void refuse_no_cert(struct mr_verifier *v, const struct mr_signed_request *req, struct mr_verified *out)
+{
+    struct mr_str url;
+    if (req->no_cert)
+        refuse(out, MR_CAUSE_SIGNATURE, "%s", req->no_cert);
+    else if (!mr_verifier_cert_url(v, req, &url))
+        refuse(out, MR_CAUSE_SIGNATURE, "%s names no certificate where the vendor has them", v->scheme.cert_url);
+    else
+        refuse(out, MR_CAUSE_SIGNATURE, "the certificate that it names is not here: the server fetches it, explain does not");
+}
+
 static size_t match_rsa(struct mr_verifier *v, const struct mr_signed_request *req, const struct mr_str *filled, const struct judged *j, struct mr_verified *out)
 {
     enum mr_rsa_digest digest;
@@ -529,7 +540,7 @@ static size_t match_rsa(struct mr_verifier *v, const struct mr_signed_request *r
     if (!algorithm_fits(&v->scheme, req, out) || !digest_of(&v->scheme, req, &digest, out))
         return SECRETS_MAX;
     if (req->cert.n == 0) {
-        refuse(out, MR_CAUSE_SIGNATURE, "the certificate that it names is not here: the server fetches it, explain does not");
+        refuse_no_cert(v, req, out);
         return SECRETS_MAX;
     }
     for (size_t k = 0; k < v->keys_count; k++) {

@@ -379,7 +379,11 @@ static enum mr_code open_(void *self, struct mr_source *src, const void *options
     hub_add_route(w->hub, w);
     make_cells(w);
     w->kept = keeper_source(w->hub->keeper, w->name, &w->o->quarantine);
-    return webhook_verifier(w->o, NULL, &w->verifier, err);
+    if (webhook_verifier(w->o, NULL, &w->verifier, err) != MR_OK)
+        return err->code;
+    if (mr_verifier_scheme(w->verifier)->cert_url && !(w->signers = signers_new(w->hub->fetcher, w->hub->core->loop, w->name)))
+        return mr_err_set(err, MR_ENOMEM, "source %s", w->name);
+    return MR_OK;
 }
 
 static void close_(void *self)
@@ -390,6 +394,7 @@ static void close_(void *self)
     mr_shaker_free(w->shaker);
     handover_free(w->handover);
     ranges_free(&w->from);
+    signers_free(w->signers);
     clients_free(w->clients);
     free(w->allow);
     free(w->queue_key);
@@ -486,6 +491,7 @@ static void stop(void *self)
     struct webhook *w = self;
     w->up = false;
     w->stopping = true;
+    receive_stop(w);
     receive_idle(w);
 }
 

@@ -8,5 +8,6 @@ int main(void)
     failed += run_limit_tests();
     failed += run_tls_name_tests();
     failed += run_proxy_header_tests();
+    failed += run_public_tests();
     return failed;
 }

@@ -35,5 +35,6 @@ int run_connection_tests(void);
 int run_limit_tests(void);
 int run_tls_name_tests(void);
 int run_proxy_header_tests(void);
+int run_public_tests(void);
 
 #endif

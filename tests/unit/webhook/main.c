@@ -11,5 +11,6 @@ int main(void)
     failed += _cmocka_run_group_tests("dedup", dedup_tests, dedup_tests_count, NULL, NULL);
     failed += _cmocka_run_group_tests("explain", explain_tests, explain_tests_count, NULL, NULL);
     failed += _cmocka_run_group_tests("senders", senders_tests, senders_tests_count, NULL, NULL);
+    failed += _cmocka_run_group_tests("vendor_url", vendor_url_tests, vendor_url_tests_count, NULL, NULL);
     return failed;
 }
