@@ -57,6 +57,13 @@ struct mr_requeue {           /* refused requests that are to be judged again */
 struct mr_requeued { int64_t queued, refused, unreadable; };
 typedef void (*mr_requeue_cb)(void *arg, const struct mr_err *err, const struct mr_requeued *counts);
 
+struct mr_delivery { /* a request as a vendor would make it; the caller makes and frees the buffers */
+    struct mr_str method; /* borrowed from the options */
+    struct mr_buf url;     /* the listener's address on this machine, and the path */
+    struct mr_buf headers; /* lines, Content-Type among them */
+    struct mr_buf body;    /* empty: as it was given */
+};
+
 struct mr_door {
     const char *name, *doc;                     /* config key; sentence for the reference */
     const struct mr_option *options;            /* rows below `sources.<name>.<door>` */
@@ -85,9 +92,9 @@ struct mr_door {
     void (*page)(struct mr_buf *out);
 
     /* For doors that receive, else NULL. Pure.
-     * sign: how a vendor would send `body` now: path, default address and header lines for `millrace send`.
+     * sign: how a vendor would send `body` now, for `millrace send`.
      * explain: would it be accepted at that time? Appends one JSON object: "verdict", "cause", "reason"; true if accepted. */
-    enum mr_code (*sign)(const void *options, const void *hub_options, struct mr_str body, int64_t now_us, struct mr_buf *url, struct mr_buf *headers, struct mr_err *err);
+    enum mr_code (*sign)(const void *options, const void *hub_options, struct mr_str body, int64_t now_us, struct mr_delivery *out, struct mr_err *err);
     bool (*explain)(const void *options, const void *hub_options, const struct mr_captured *request, int64_t at_us, struct mr_buf *json);
 
     /* The hub; all NULL for a door without one. */

@@ -120,7 +120,7 @@ static void line_close(struct line *line)
     close(line->fd);
 }
 
-static int post(const struct url *url, const struct way *way, struct mr_str headers, struct mr_str body)
+static int post(const struct url *url, const struct way *way, const struct mr_delivery *d, struct mr_str body)
 {
     struct mr_err err = {0};
     struct mr_buf request, answer;
@@ -133,10 +133,9 @@ static int post(const struct url *url, const struct way *way, struct mr_str head
     mr_buf_init(&request, (size_t)BODY_MAX + (1 << 20));
     mr_buf_init(&answer, ANSWER_MAX);
     mr_buf_printf(&request,
-                  "POST %s HTTP/1.1\r\nHost: %s:%s\r\nUser-Agent: millrace-send/%s\r\nContent-Type: "
-                  "application/json\r\nContent-Length: %zu\r\nConnection: close\r\n",
-                  url->target, url->host, url->port, MR_VERSION, body.n);
-    mr_buf_put(&request, headers.p, headers.n);
+                  "%.*s %s HTTP/1.1\r\nHost: %s:%s\r\nUser-Agent: millrace-send/%s\r\nContent-Length: %zu\r\nConnection: close\r\n",
+                  (int)d->method.n, d->method.p, url->target, url->host, url->port, MR_VERSION, body.n);
+    mr_buf_put(&request, d->headers.p, d->headers.n);
     mr_buf_puts(&request, "\r\n");
     mr_buf_put(&request, body.p, body.n);
     /* An early refusal may close while we still write: the answer is read all the same. */
@@ -177,7 +176,8 @@ static int sign_and_post(const struct mr_config *config, size_t at, const char *
     const struct mr_config_source *source = &config->sources[at];
     const struct mr_door *door = config->doors[source->door];
     struct mr_err err = {0};
-    struct mr_buf body, headers, url_text;
+    struct mr_buf body;
+    struct mr_delivery d = {0};
     struct url url;
     int exit_code = 2;
     if (!door->sign) {
@@ -186,20 +186,21 @@ static int sign_and_post(const struct mr_config *config, size_t at, const char *
         return 2;
     }
     mr_buf_init(&body, BODY_MAX);
-    mr_buf_init(&headers, 1 << 16);
-    mr_buf_init(&url_text, 1 << 16);
+    mr_buf_init(&d.headers, 1 << 16);
+    mr_buf_init(&d.url, 1 << 16);
+    mr_buf_init(&d.body, 2 * (size_t)BODY_MAX);
     if (read_body(path, &body)) {
-        if (door->sign(source->options, config->hub_options[source->door], mr_buf_str(&body), mr_wall_us(), &url_text,
-                       &headers, &err) != MR_OK)
+        if (door->sign(source->options, config->hub_options[source->door], mr_buf_str(&body), mr_wall_us(), &d, &err) != MR_OK)
             fprintf(stderr, "millrace send: %s\n", err.msg);
-        else if (!cut_url(way->to ? way->to : mr_buf_cstr(&url_text), &url))
+        else if (!cut_url(way->to ? way->to : mr_buf_cstr(&d.url), &url))
             fprintf(stderr, "millrace send: --to must be http://host:port/path or https://…, not \"%s\"\n", way->to);
         else
-            exit_code = post(&url, way, mr_buf_str(&headers), mr_buf_str(&body));
+            exit_code = post(&url, way, &d, mr_buf_str(d.body.n ? &d.body : &body));
     }
     mr_buf_free(&body);
-    mr_buf_free(&headers);
-    mr_buf_free(&url_text);
+    mr_buf_free(&d.headers);
+    mr_buf_free(&d.url);
+    mr_buf_free(&d.body);
     return exit_code;
 }
 

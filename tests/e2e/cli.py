@@ -227,6 +227,20 @@ def test_send_signs_as_the_vendor_would():
     case.equal(got, ["from-file", "from-stdin", "to-url"])
 
 
+def test_send_has_the_vendors_method_form_and_query():
+    url = "https://hooks.example.com/in"
+    with running({"put": webhook(methods=["PUT"]), "twilio": webhook("twilio", public_url=url), "figma": webhook("figma")}) as server:
+        ran(server.cli("send", "put", stdin=event("by-put")))
+        ran(server.cli("send", "twilio", stdin=b"MessageSid=SM1&Body=two+words"))
+        ran(server.cli("send", "twilio", stdin=event("json")))
+        ran(server.cli("send", "figma", stdin=b'{"id": "token-in-body", "passcode": "x"}'))
+        done = server.cli("send", "figma", stdin=b'{"id": "no place for it"}')
+        case.true(done.returncode == 2 and b"/passcode" in done.stderr, f"says where: {done}")
+        records = landed(server)
+    case.equal(sorted(r.value["data"]["id"] for r in records if "data" in r.value), ["by-put", "json", "token-in-body"])
+    case.equal([r.value["data_text"] for r in records if "data_text" in r.value], ["MessageSid=SM1&Body=two+words"])
+
+
 # -- verify --------------------------------------------------------------------------------------------------
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@
 #include "hub.h"
 
 #include "millrace/compress.h"
+#include "millrace/hash.h"
 #include "millrace/json.h"
 
 #include <stdio.h>
@@ -55,25 +56,57 @@ static void default_url(const struct webhook_options *o, const struct hub_option
     webhook_route(o, url);
 }
 
-enum mr_code webhook_sign(const void *options, const void *hub_options, struct mr_str body, int64_t now_us,
-                          struct mr_buf *url, struct mr_buf *headers, struct mr_err *err)
+/* What is JSON is sent as JSON, though the vendor also has forms: then a parameter of its URL vouches for it. */
+static bool is_form(const struct mr_verifier *v, struct mr_str body)
+{
+    return mr_verifier_reads_form(v) && !(mr_verifier_scheme(v)->body_hash && mr_json_check(body, NULL) == MR_OK);
+}
+
+static void put_query(const struct mr_scheme *s, bool form, struct mr_str body, struct mr_buf *query)
+{
+    unsigned char digest[MR_DIGEST_MAX];
+    if (!s->body_hash || form)
+        return;
+    mr_digest(MR_SHA256, body, digest);
+    mr_buf_printf(query, "%s=", s->body_hash);
+    mr_hex_put(query, (const char *)digest, mr_digest_size(MR_SHA256));
+}
+
+static enum mr_code sign_as(struct mr_verifier *v, const struct webhook_options *o, const struct hub_options *h, struct mr_str body,
+                            int64_t now_us, struct mr_delivery *out, struct mr_err *err)
+{
+    bool form = is_form(v, body);
+    struct mr_header type = {MR_STR("Content-Type"), form ? MR_STR("application/x-www-form-urlencoded") : MR_STR("application/json")};
+    struct mr_buf public_url, route, query;
+    mr_buf_init(&public_url, 1 << 16);
+    mr_buf_init(&route, 1 << 16);
+    mr_buf_init(&query, 1 << 16);
+    webhook_route(o, &route);
+    put_query(mr_verifier_scheme(v), form, body, &query);
+    struct mr_http_head head = {.method = out->method, .target = mr_buf_str(&route), .path = mr_buf_str(&route), .query = mr_buf_str(&query),
+                                .headers = &type, .headers_count = 1};
+    webhook_url(o, &head, &public_url);
+    default_url(o, h, &out->url);
+    if (query.n)
+        mr_buf_printf(&out->url, "?%s", mr_buf_cstr(&query));
+    mr_buf_printf(&out->headers, "Content-Type: %s\r\n", type.value.p);
+    struct mr_signed_request request = {.head = &head, .body = body, .url = mr_buf_str(&public_url)};
+    enum mr_code code = mr_sign(v, &request, now_us, &out->headers, &out->body, err);
+    mr_buf_free(&query);
+    mr_buf_free(&route);
+    mr_buf_free(&public_url);
+    return code;
+}
+
+enum mr_code webhook_sign(const void *options, const void *hub_options, struct mr_str body, int64_t now_us, struct mr_delivery *out,
+                          struct mr_err *err)
 {
     const struct webhook_options *o = options;
     struct mr_verifier *v;
     if (webhook_verifier(o, NULL, &v, err) != MR_OK)
         return err->code;
-    default_url(o, hub_options, url);
-    struct mr_http_head head = {.method = mr_str_c(o->methods.items[0])};
-    struct mr_buf public_url, route;
-    mr_buf_init(&public_url, 1 << 16);
-    mr_buf_init(&route, 1 << 16);
-    webhook_route(o, &route);
-    head.target = head.path = mr_buf_str(&route);
-    webhook_url(o, &head, &public_url);
-    struct mr_signed_request request = {.head = &head, .body = body, .url = mr_buf_str(&public_url)};
-    enum mr_code code = mr_sign(v, &request, now_us, headers, err);
-    mr_buf_free(&route);
-    mr_buf_free(&public_url);
+    out->method = mr_str_c(o->methods.items[0]);
+    enum mr_code code = sign_as(v, o, hub_options, body, now_us, out, err);
     mr_verifier_free(v);
     return code;
 }

@@ -196,8 +196,8 @@ MR_MUST enum mr_code webhook_verifier(const struct webhook_options *o, const str
                                       struct mr_verifier **out, struct mr_err *err);
 /* explain.c: what cli asks, without a server */
 void webhook_check(struct mr_check *check);
-enum mr_code webhook_sign(const void *options, const void *hub_options, struct mr_str body, int64_t now_us,
-                          struct mr_buf *url, struct mr_buf *headers, struct mr_err *err);
+enum mr_code webhook_sign(const void *options, const void *hub_options, struct mr_str body, int64_t now_us, struct mr_delivery *out,
+                          struct mr_err *err);
 bool webhook_explain(const void *options, const void *hub_options, const struct mr_captured *request, int64_t at_us,
                      struct mr_buf *json);
 

@@ -33,6 +33,12 @@ static const char outro[] =
     "Others by these names: Standard Webhooks (`standard`) is what OpenAI, Replicate, Supabase, Render and many more send; `svix` is Clerk, Resend, Brex\n"
     "and whoever sends with Svix; Postmark and Chargebee use `basic`; `gitlab` is the token, and with a signing token `standard` is the better choice.\n"
     "\n"
+    "## Trying one\n"
+    "\n"
+    "`millrace send` signs for every scheme whose secret is shared, as the vendor would: headers, the form's or JSON's Content-Type, a digest in the URL. Where signature and\n"
+    "time are fields of the body, it writes them over those that the body has, so a captured request will do. For public keys and certificates only the vendor can sign: hold a\n"
+    "captured request against the config with `millrace explain`.\n"
+    "\n"
     "## Certificates that a request names: SNS, PayPal\n"
     "\n"
     "    sns_orders:\n"
@@ -142,7 +148,7 @@ static void put_signed(const struct mr_scheme *s, struct mr_buf *out)
     if (*s->text)
         put_code(out, s->text);
     else if (s->jwt_claim)
-        mr_buf_printf(out, "claim `%s`: SHA-256 of the body", s->jwt_claim + 1);
+        mr_buf_printf(out, "claim `%s`: SHA-256 of the body, %s", s->jwt_claim + 1, s->encoding == MR_ENC_HEX ? "hex" : "base64");
     else
         mr_buf_puts(out, "nothing");
     if (s->body_hash)

@@ -103,6 +103,53 @@ enum mr_place_found place_form(struct mr_str pairs, struct mr_str wanted, struct
     return found ? PLACE_FOUND : PLACE_ABSENT;
 }
 
+bool place_json_put(struct mr_str body, struct mr_str pointer, struct mr_str value, struct mr_buf *out)
+{
+    struct mr_json_slice s = mr_json_check(body, NULL) == MR_OK ? mr_json_at(body, pointer) : (struct mr_json_slice){.type = MR_JSON_ABSENT};
+    int64_t number;
+    if (s.type == MR_JSON_ABSENT)
+        return false;
+    mr_buf_put(out, body.p, (size_t)(s.raw.p - body.p));
+    if (s.type == MR_JSON_NUMBER && mr_json_i64((struct mr_json_slice){MR_JSON_NUMBER, value}, &number))
+        mr_buf_put(out, value.p, value.n);
+    else
+        mr_json_put_string(out, value);
+    const char *rest = s.raw.p + s.raw.n;
+    mr_buf_put(out, rest, (size_t)(body.p + body.n - rest));
+    return true;
+}
+
+static void percent_encode(struct mr_str in, struct mr_buf *out)
+{
+    for (size_t i = 0; i < in.n; i++) {
+        unsigned char c = (unsigned char)in.p[i];
+        if ((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c && strchr("-._~", c)))
+            mr_buf_putc(out, (char)c);
+        else
+            mr_buf_printf(out, "%%%02X", c);
+    }
+}
+
+void place_form_put(struct mr_str pairs, struct mr_str wanted, struct mr_str value, struct mr_buf *out)
+{
+    struct mr_str name, raw;
+    struct mr_buf decoded;
+    mr_buf_init(&decoded, pairs.n + 1);
+    while (next_pair(&pairs, &name, &raw)) {
+        mr_buf_clear(&decoded);
+        if (percent_decode(name, &decoded) && mr_str_eq(mr_buf_str(&decoded), wanted))
+            continue;
+        mr_buf_put(out, name.p, name.n);
+        mr_buf_putc(out, '=');
+        mr_buf_put(out, raw.p, raw.n);
+        mr_buf_putc(out, '&');
+    }
+    mr_buf_free(&decoded);
+    percent_encode(wanted, out);
+    mr_buf_putc(out, '=');
+    percent_encode(value, out);
+}
+
 struct pair {
     struct mr_str name, value;
 };

@@ -48,6 +48,7 @@ struct mr_scheme {
     bool first_is_time;     /* the list's first element is the timestamp */
     const char *prefix;     /* in front of each signature: "sha256="; "" if none */
     char list;              /* between elements of that header: ','; 0: the header is one signature */
+    bool spaced;            /* a blank stands before each element but the first */
     char assign;            /* between an element's key and value: '='; 0: elements are bare signatures */
     const char *take;       /* key of the elements that are signatures: "v1" */
     /* What is signed: text with {body} {timestamp} {id} {method} {url} {path} {query} {secret} {header:Name} {json:/pointer}
@@ -133,10 +134,11 @@ bool mr_verifier_needs_url(const struct mr_verifier *v);
 bool mr_verifier_cert_url(struct mr_verifier *v, const struct mr_signed_request *req, struct mr_str *url);
 /* Runs on: loop (the prepared keys are its). */
 void mr_verify(struct mr_verifier *v, const struct mr_signed_request *req, int64_t now_us, struct mr_verified *out);
-/* Header lines ("Name: value\r\n"…) that make `req` acceptable now, by the first secret. Headers that the text names
- * must be in req->head already. */
+/* Header lines ("Name: value\r\n"…) that make `req` acceptable now, by the first secret; `changed` is the body to send then, or empty if that is req's: time
+ * and signature may be fields of it. Headers that the text names must be in req->head already. MR_ECONFIG: why not. */
 MR_MUST enum mr_code mr_sign(struct mr_verifier *v, const struct mr_signed_request *req, int64_t now_us,
-                             struct mr_buf *headers, struct mr_err *err);
+                             struct mr_buf *headers, struct mr_buf *changed, struct mr_err *err);
+bool mr_verifier_reads_form(const struct mr_verifier *v); /* its body is a form: application/x-www-form-urlencoded */
 /* Why did the signature not match? Tries what usually goes wrong with the body: re-encoded, white space or line end at
  * its end. Appends a sentence or nothing. */
 void mr_verify_guess(struct mr_verifier *v, const struct mr_signed_request *req, struct mr_buf *out);

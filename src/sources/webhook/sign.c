@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* sign.c - the other direction of verify.c: headers that a vendor would send, and what a body or URL must have been for a signature that
- * does not match. No secret and no digest gets into a text. */
+/* sign.c - the other direction of verify.c: headers, or fields of the body, that a vendor would send, and what a body or URL must have been for a
+ * signature that does not match. No secret and no digest gets into a text. */
 #include "place.h"
 #include "verifier.h"
 
@@ -41,15 +41,44 @@ static enum mr_code cannot(const struct mr_scheme *s, const char *why, struct mr
     return mr_err_set(err, MR_ECONFIG, "cannot sign for scheme %s: %s", s->name, why);
 }
 
-static void put_token(struct mr_verifier *v, struct mr_buf *headers)
+/* The body with `value` at that place of it. */
+static enum mr_code put_in_body(const struct mr_scheme *s, struct mr_str body, const struct place *place, struct mr_str value, struct mr_buf *out,
+                                struct mr_err *err)
+{
+    mr_buf_clear(out);
+    if (place->kind == PLACE_FORM)
+        place_form_put(body, place->name, value, out);
+    else if (!place_json_put(body, place->name, value, out))
+        return mr_err_set(err, MR_ECONFIG, "cannot sign for scheme %s: it needs a JSON body with a field %.*s, whose value is then replaced", s->name,
+                          (int)place->name.n, place->name.p);
+    return out->failed ? mr_err_set(err, MR_ETOOBIG, "the signed body") : MR_OK;
+}
+
+/* To where the vendor has it: a header, or a field of the body. */
+static enum mr_code deliver(struct mr_verifier *v, struct mr_str body, struct mr_str value, struct mr_buf *headers, struct mr_buf *changed,
+                            struct mr_err *err)
+{
+    if (v->scheme.signature)
+        return put_in_body(&v->scheme, body, &v->where, value, changed, err);
+    mr_buf_printf(headers, "%s%s: ", v->scheme.header, v->scheme.numbered ? "1" : "");
+    mr_buf_put(headers, value.p, value.n);
+    mr_buf_puts(headers, "\r\n");
+    return MR_OK;
+}
+
+static enum mr_code sign_token(struct mr_verifier *v, struct mr_str body, struct mr_buf *headers, struct mr_buf *changed, struct mr_err *err)
 {
     struct mr_str secret = {v->keys[0].text, v->keys[0].n};
-    mr_buf_printf(headers, "%s: %s", v->scheme.header, v->scheme.prefix);
+    struct mr_buf value;
+    mr_buf_init(&value, 1 << 16);
+    mr_buf_puts(&value, v->scheme.prefix);
     if (v->scheme.kind == MR_KIND_BASIC)
-        mr_base64_put(headers, secret);
+        mr_base64_put(&value, secret);
     else
-        mr_buf_put(headers, secret.p, secret.n);
-    mr_buf_puts(headers, "\r\n");
+        mr_buf_put(&value, secret.p, secret.n);
+    enum mr_code code = deliver(v, body, mr_buf_str(&value), headers, changed, err);
+    mr_buf_free(&value);
+    return code;
 }
 
 static void put_base64url(struct mr_buf *out, struct mr_str bytes)
@@ -66,8 +95,11 @@ static void put_jwt(struct mr_verifier *v, struct mr_str body, struct mr_buf *he
     mr_buf_init(&claims, 1024);
     mr_buf_init(&token, 4096);
     mr_digest(MR_SHA256, body, digest);
-    mr_buf_printf(&claims, "{\"iss\":\"%s\",\"%s\":\"", s->jwt_issuer, s->jwt_claim + 1);
-    mr_hex_put(&claims, digest, mr_digest_size(MR_SHA256));
+    mr_buf_putc(&claims, '{');
+    if (s->jwt_issuer)
+        mr_buf_printf(&claims, "\"iss\":\"%s\",", s->jwt_issuer);
+    mr_buf_printf(&claims, "\"%s\":\"", s->jwt_claim + 1);
+    put_bytes(s, (struct mr_str){(const char *)digest, mr_digest_size(MR_SHA256)}, &claims);
     mr_buf_puts(&claims, "\"}");
     put_base64url(&token, MR_STR("{\"alg\":\"HS256\",\"typ\":\"JWT\"}"));
     mr_buf_putc(&token, '.');
@@ -81,43 +113,59 @@ static void put_jwt(struct mr_verifier *v, struct mr_str body, struct mr_buf *he
     mr_buf_free(&token);
 }
 
-static void put_signature(struct mr_verifier *v, struct mr_str timestamp, const unsigned char *mac, struct mr_buf *headers)
+/* Where elements are named by something that is no part of the scheme (a public key's name), the body says by what. */
+static void put_name(struct mr_verifier *v, struct mr_str body, struct mr_buf *out)
 {
-    const struct mr_scheme *s = &v->scheme;
-    if (v->time.kind == PLACE_HEADER)
-        mr_buf_printf(headers, "%.*s: %s\r\n", (int)v->time.name.n, v->time.name.p, timestamp.p);
-    mr_buf_printf(headers, "%s%s: ", s->header, s->numbered ? "1" : "");
-    if (v->time.kind == PLACE_ELEMENT)
-        mr_buf_printf(headers, "%.*s%c%s%c", (int)v->time.name.n, v->time.name.p, s->assign, timestamp.p, s->list);
-    if (v->time.kind == PLACE_FIRST)
-        mr_buf_printf(headers, "%s%c", timestamp.p, s->list);
-    if (s->assign && s->take)
-        mr_buf_printf(headers, "%s%c", s->take, s->assign);
-    mr_buf_puts(headers, s->prefix);
-    put_bytes(s, (struct mr_str){(const char *)mac, mr_digest_size(s->digest)}, headers);
-    mr_buf_puts(headers, "\r\n");
+    struct mr_str now = MR_STR("key");
+    if (v->where.kind == PLACE_FORM)
+        (void)place_form(body, v->where.name, &v->scratch, &now);
+    const char *end = memchr(now.p, v->scheme.assign, now.n);
+    mr_buf_put(out, now.p, end ? (size_t)(end - now.p) : now.n);
 }
 
-static enum mr_code sign_text(struct mr_verifier *v, const struct mr_signed_request *req, int64_t now_us, struct mr_buf *headers,
-                              struct mr_err *err)
+static void put_signature(struct mr_verifier *v, struct mr_str body, struct mr_str timestamp, const unsigned char *mac, struct mr_buf *out)
 {
     const struct mr_scheme *s = &v->scheme;
-    struct judged j = {.signatures_count = 0};
+    if (v->time.kind == PLACE_ELEMENT)
+        mr_buf_printf(out, "%.*s%c%s%c%s", (int)v->time.name.n, v->time.name.p, s->assign, timestamp.p, s->list, s->spaced ? " " : "");
+    if (v->time.kind == PLACE_FIRST)
+        mr_buf_printf(out, "%s%c", timestamp.p, s->list);
+    if (s->assign && s->take)
+        mr_buf_puts(out, s->take);
+    else if (s->assign)
+        put_name(v, body, out);
+    if (s->assign)
+        mr_buf_putc(out, s->assign);
+    mr_buf_puts(out, s->prefix);
+    put_bytes(s, (struct mr_str){(const char *)mac, mr_digest_size(s->digest)}, out);
+}
+
+/* A new id in its header; the text that {id} stands for. */
+static void put_id(const struct mr_scheme *s, char id[48], struct mr_buf *headers)
+{
+    unsigned char random[12];
+    struct mr_buf hex;
+    mr_buf_init(&hex, 64);
+    mr_random(random, sizeof random);
+    mr_hex_put(&hex, random, sizeof random);
+    snprintf(id, 48, "msg_%s", mr_buf_cstr(&hex));
+    mr_buf_free(&hex);
+    mr_buf_printf(headers, "%s: %s\r\n", s->id, id);
+}
+
+static enum mr_code sign_text(struct mr_verifier *v, const struct mr_signed_request *req, struct mr_str timestamp, struct mr_buf *headers,
+                              struct mr_buf *changed, struct mr_err *err)
+{
+    const struct mr_scheme *s = &v->scheme;
+    struct judged j = {.signatures_count = 0, .timestamp = timestamp};
     struct mr_str filled[PIECES_MAX];
     struct mr_verified out = {.cause = MR_CAUSE_NONE};
-    char timestamp[TIMESTAMP_MAX], id[48] = "msg_";
-    unsigned char random[12], mac[MR_DIGEST_MAX];
-    put_time(s, now_us, timestamp);
-    j.timestamp = mr_str_c(timestamp);
+    char id[48];
+    unsigned char mac[MR_DIGEST_MAX];
+    struct mr_buf signature;
     if (s->id) {
-        struct mr_buf hex;
-        mr_buf_init(&hex, 64);
-        mr_random(random, sizeof random);
-        mr_hex_put(&hex, random, sizeof random);
-        snprintf(id, sizeof id, "msg_%s", mr_buf_cstr(&hex));
-        mr_buf_free(&hex);
+        put_id(s, id, headers);
         j.id = mr_str_c(id);
-        mr_buf_printf(headers, "%s: %s\r\n", s->id, id);
     }
     if (!verifier_fill(v, req, &j, filled, &out))
         return cannot(s, out.reason, err);
@@ -125,29 +173,68 @@ static enum mr_code sign_text(struct mr_verifier *v, const struct mr_signed_requ
         mr_digest(s->digest, verifier_joined(v, filled, &v->keys[0]), mac);
     else
         mr_hmac(v->keys[0].mac, filled, v->pieces_count, mac);
-    put_signature(v, j.timestamp, mac, headers);
-    return MR_OK;
+    if (v->time.kind == PLACE_HEADER)
+        mr_buf_printf(headers, "%.*s: %s\r\n", (int)v->time.name.n, v->time.name.p, timestamp.p);
+    mr_buf_init(&signature, 4096);
+    put_signature(v, req->body, timestamp, mac, &signature);
+    enum mr_code code = deliver(v, req->body, mr_buf_str(&signature), headers, changed, err);
+    mr_buf_free(&signature);
+    return code;
 }
 
-enum mr_code mr_sign(struct mr_verifier *v, const struct mr_signed_request *req, int64_t now_us, struct mr_buf *headers,
+/* A body that could not be accepted, whoever signs it, is told here. */
+static enum mr_code try_out(struct mr_verifier *v, const struct mr_signed_request *req, int64_t now_us, const struct mr_buf *changed, struct mr_err *err)
+{
+    struct mr_signed_request now = *req;
+    struct mr_verified out;
+    if (!v->scheme.signature || v->scheme.id || v->time.kind == PLACE_HEADER)
+        return MR_OK;
+    now.body = mr_buf_str(changed);
+    mr_verify(v, &now, now_us, &out);
+    return out.cause == MR_CAUSE_NONE ? MR_OK : cannot(&v->scheme, out.reason, err);
+}
+
+/* Fields of the body hold the time and the signature: first the one, then over it the other. */
+static enum mr_code sign(struct mr_verifier *v, const struct mr_signed_request *req, int64_t now_us, struct mr_buf *headers, struct mr_buf *timed,
+                         struct mr_buf *changed, struct mr_err *err)
+{
+    const struct mr_scheme *s = &v->scheme;
+    struct mr_signed_request now = *req;
+    char timestamp[TIMESTAMP_MAX];
+    put_time(s, now_us, timestamp);
+    if (v->time.kind >= PLACE_JSON) {
+        if (put_in_body(s, req->body, &v->time, mr_str_c(timestamp), timed, err) != MR_OK)
+            return err->code;
+        now.body = mr_buf_str(timed);
+    }
+    if (!verifier_scratch(v, &now))
+        return mr_err_set(err, MR_ENOMEM, "sign");
+    if (s->kind == MR_KIND_JWT)
+        put_jwt(v, req->body, headers);
+    else if ((s->kind == MR_KIND_TOKEN || s->kind == MR_KIND_BASIC ? sign_token(v, req->body, headers, changed, err)
+                                                                   : sign_text(v, &now, mr_str_c(timestamp), headers, changed, err)) != MR_OK)
+        return err->code;
+    if (v->time.kind >= PLACE_JSON && !s->signature)
+        mr_buf_put(changed, timed->p, timed->n);
+    return headers->failed || changed->failed ? mr_err_set(err, MR_ETOOBIG, "signature headers") : MR_OK;
+}
+
+enum mr_code mr_sign(struct mr_verifier *v, const struct mr_signed_request *req, int64_t now_us, struct mr_buf *headers, struct mr_buf *changed,
                      struct mr_err *err)
 {
     const struct mr_scheme *s = &v->scheme;
+    struct mr_buf timed;
+    mr_buf_clear(changed);
     if (s->none)
         return MR_OK;
-    if (s->signature)
-        return cannot(s, "its signature is in the body: send a body that the vendor has signed", err);
     if (s->kind == MR_KIND_ED25519 || s->kind == MR_KIND_ECDSA || s->kind == MR_KIND_RSA || s->jwt_es256)
         return cannot(s, "only the vendor has the private key; send a captured request, or try `explain`", err);
-    if (!verifier_scratch(v, req))
-        return mr_err_set(err, MR_ENOMEM, "sign");
-    if (s->kind == MR_KIND_TOKEN || s->kind == MR_KIND_BASIC)
-        put_token(v, headers);
-    else if (s->kind == MR_KIND_JWT)
-        put_jwt(v, req->body, headers);
-    else if (sign_text(v, req, now_us, headers, err) != MR_OK)
-        return err->code;
-    return headers->failed ? mr_err_set(err, MR_ETOOBIG, "signature headers") : MR_OK;
+    if (s->signature && v->covers_body)
+        return cannot(s, "the signature would be a part of the body that it signs", err);
+    mr_buf_init(&timed, changed->limit);
+    enum mr_code code = sign(v, req, now_us, headers, &timed, changed, err);
+    mr_buf_free(&timed);
+    return code == MR_OK ? try_out(v, req, now_us, changed, err) : code;
 }
 
 /* ---- guessing ---- */

@@ -352,6 +352,14 @@ const struct mr_scheme *mr_verifier_scheme(const struct mr_verifier *v)
     return &v->scheme;
 }
 
+bool mr_verifier_reads_form(const struct mr_verifier *v)
+{
+    bool reads = v->where.kind == PLACE_FORM || v->time.kind == PLACE_FORM;
+    for (size_t i = 0; i < v->pieces_count; i++)
+        reads |= v->pieces[i].kind == PIECE_FORM || v->pieces[i].kind == PIECE_FORM_FIELD;
+    return reads;
+}
+
 bool mr_verifier_needs_url(const struct mr_verifier *v)
 {
     for (size_t i = 0; i < v->pieces_count; i++)

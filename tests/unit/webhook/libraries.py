@@ -5,12 +5,17 @@ package after the vendor's documentation; and judged by the vendor's library whe
 what a forger, a proxy or a wrong clock makes of each: changed body, wrong secret, digest with a bit turned, cut, doubled, absent, there twice, times
 that are old, ahead, or none. Whatever a library refuses, millrace must refuse, and the other way round, but where `laxer` says why the library is not asked.
 
+And what `millrace send` makes of a body that was signed long ago with another secret is caught on its way: the library must accept it, or where there is
+none it must be, header by header and field by field, what Python makes for that second.
+
 usage: libraries.py MILLRACE VENV      VENV is made at the first run; exit 77 (skipped) if the libraries cannot be had
 """
 import base64
 import contextlib
+import fractions
 import hashlib
 import hmac
+import http.server
 import io
 import json
 import os
@@ -18,6 +23,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.parse
 
@@ -87,7 +93,7 @@ def iso(now):
 def timed_headers(scheme, header, time_header, text, unit="s", prefix="", form="hex", extra=(), **more):
     """text(t, body): what is signed."""
     def sign(body, now, secret):
-        t = iso(now) if unit == "iso" else str(now * 1000) if unit == "ms" else str(now)
+        t = now if isinstance(now, str) else iso(now) if unit == "iso" else str(now * 1000) if unit == "ms" else str(now)
         return [[header, prefix + mac(secret, text(t.encode(), body), form=form)], [time_header, t], *[list(e) for e in extra]]
     return Vendor(scheme, sign, where=header, timed=unit, **more)
 
@@ -239,6 +245,23 @@ def by_libraries():
         claims = jwt.decode(headers_of(headers)["plaid-verification"], key_of(SECRET).public_key(), algorithms=["ES256"], options={"verify_iat": False})
         return claims["request_body_sha256"] == hashlib.sha256(body).hexdigest() and abs(time.time() - claims["iat"]) <= 300
 
+    def fusionauth(key, algorithm):
+        def sign(body, now, secret):
+            digest = base64.b64encode(hashlib.sha256(body).digest()).decode()
+            return [["X-FusionAuth-Signature-JWT", jwt.encode({"request_body_sha256": digest}, key(secret), algorithm=algorithm, headers={"kid": "k"})]]
+        return sign
+
+    def fusionauth_judge(key, algorithm):
+        def judge(headers, body):
+            claims = jwt.decode(headers_of(headers)["x-fusionauth-signature-jwt"], key, algorithms=[algorithm])
+            return claims["request_body_sha256"] == base64.b64encode(hashlib.sha256(body).digest()).decode()
+        return judge
+
+    yield Vendor("fusionauth", fusionauth(lambda s: s, "HS256"), fusionauth_judge(SECRET, "HS256"), where="X-FusionAuth-Signature-JWT")
+    curve = Vendor("fusionauth-es256", fusionauth(key_of, "ES256"), fusionauth_judge(key_of(SECRET).public_key(), "ES256"), where="X-FusionAuth-Signature-JWT")
+    curve.configured = spki
+    yield curve
+
     plaid = Vendor("plaid", plaid_sign, plaid_judge, timed="claim", where="Plaid-Verification")
     plaid.configured = spki
     yield plaid
@@ -309,7 +332,7 @@ def by_documents():
         ["Content-Type", "application/x-www-form-urlencoded"]], body=b"mandrill_events=%5B%7B%22event%22%3A%22send%22%7D%5D", url=True, where="X-Mandrill-Signature")
 
     def linear(body, now, secret):
-        body = json.dumps({**json.loads(body), "webhookTimestamp": now * 1000}).encode()
+        body = json.dumps({**json.loads(body), "webhookTimestamp": int(now * 1000)}).encode()
         return [["Linear-Signature", mac(secret, body)]], body
 
     yield Vendor("linear", linear, where="Linear-Signature", timed="body", minutes=1)
@@ -329,7 +352,73 @@ def by_documents():
         yield Vendor(scheme, lambda body, now, secret, header=header, prefix=prefix: [[header, prefix + secret]], covers=[], where=header)
     yield Vendor("basic", lambda body, now, secret: [["Authorization", "Basic " + base64.b64encode(secret.encode()).decode()]], secret="user:" + SECRET, other="user:" + OTHER,
                  covers=[], where="Authorization")
+    yield Vendor("graph", lambda body, now, secret: ([], json.dumps({"value": [{"subscriptionId": "s", "clientState": secret}, {"subscriptionId": "t"}]}).encode()), covers=[])
     yield Vendor("figma", lambda body, now, secret: ([], json.dumps({"event_type": "PING", "passcode": secret}).encode()), covers=[])
+
+
+# -- what `send` makes of a body ------------------------------------------------------------------------------------------------
+
+class Catcher:
+    """Answers 204 to everything and keeps the last request."""
+
+    def __init__(self):
+        catcher = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                catcher.caught = self.path, [[k, v] for k, v in self.headers.items()], body
+                self.send_response(204)
+                self.end_headers()
+
+            def log_message(self, *args):
+                pass
+
+        self.server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/in"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+def meaning(headers, body):
+    if body[:1] == b"{":
+        return json.loads(body)
+    form = "form" in headers_of(headers).get("content-type", "")
+    return sorted(urllib.parse.parse_qsl(body.decode())) if form else body
+
+
+def as_python_has_it(v, headers, body, between):
+    """Is it what the document says, for one of those seconds, or a time that it names?"""
+    text = repr(headers) + repr(body)
+    named = [fractions.Fraction(int(ms), 1000) for ms in re.findall(r"\b\d{13}\b", text)] + re.findall(r"\b\d{4}-\d\d-\d\dT[\d:.]+Z", text)
+    near = [t for t in named if isinstance(t, str) or between[0] <= t <= between[-1]]
+    for now in [*between, *near]:
+        if isinstance(now, str) and v.timed != "iso":
+            continue
+        wanted, wanted_body = v.signed(now, body if v.where else None)
+        if all([k.lower(), value] in [[h[0].lower(), h[1]] for h in headers] for k, value in wanted) and meaning(headers, body) == meaning(headers, wanted_body):
+            return True
+    return False
+
+
+def send(millrace, folder, config, env, n, v, catcher):
+    """What is wrong with it, or None."""
+    old_headers, old = v.signed(int(time.time()) - 100000, secret=v.other)
+    path, begun = os.path.join(folder, f"v{n}.body"), int(time.time())
+    with open(path, "wb") as f:
+        f.write(old)
+    catcher.caught = None
+    query = "?" + v.query if v.query else ""
+    done = subprocess.run([millrace, "send", "-c", config, f"v{n}", path, "--to", catcher.url + query], env=env, capture_output=True, text=True, timeout=60)
+    if hasattr(v, "configured"):
+        return None if done.returncode == 2 and "private key" in done.stderr else f"it should say that it has no private key: {done}"
+    if done.returncode or not catcher.caught:
+        return f"not sent: {done}"
+    _, headers, body = catcher.caught
+    if v.judge:
+        return None if library_says(v, headers, body) else f"the library refuses what was sent: {headers} {body}"
+    if v.scheme == "twitch":  # its id is another each time
+        return None if any(h[1].startswith("msg_") for h in headers) else "no id"
+    return None if as_python_has_it(v, headers, body, range(begun - 1, int(time.time()) + 2)) else f"not as the document has it: {headers} {body}"
 
 
 # -- what is made of them -------------------------------------------------------------------------------------------------------
@@ -420,6 +509,7 @@ def main():
         python = venv_python(folder)
         sys.exit(subprocess.run([python, os.path.abspath(__file__), millrace, folder, "--inside"]).returncode)
     vendors, wrong, accepted, refused, asked = [*by_libraries(), *by_documents()], [], 0, 0, 0
+    catcher, sent = Catcher(), 0
     with tempfile.TemporaryDirectory(prefix="millrace-libraries-") as temp:
         config, env = config_of(temp, vendors)
         for n, v in enumerate(vendors):
@@ -436,10 +526,14 @@ def main():
                     library = library_says(v, headers, body)
                     if library != good and not (library and name in STRICTER):
                         wrong.append(f"{v.scheme}, {name}: the library {'accepts' if library else 'refuses'} it")
+            fault = send(millrace, temp, config, env, n, v, catcher)
+            sent += not fault
+            if fault:
+                wrong.append(f"{v.scheme}, sent: {fault}")
             print(f"{v.scheme:16} {mine[1]} accepted, {mine[0]:2} refused{', asked the library' if v.judge else ''}")
             accepted, refused = accepted + mine[1], refused + mine[0]
     print("\n".join(wrong))
-    print(f"{len(vendors)} vendors, {accepted} accepted and {refused} refused, {asked} asked of the vendors' libraries, {len(wrong)} wrong")
+    print(f"{len(vendors)} vendors, {accepted} accepted and {refused} refused, {asked} asked of the vendors' libraries, {sent} sent, {len(wrong)} wrong")
     sys.exit(1 if wrong or accepted + refused < 400 else 0)
 
 

@@ -295,7 +295,7 @@ static void signing_without_a_header_that_is_signed_says_so(void **state)
     r.o.text = text("{header:X-Kind}{body}");
     assert_int_equal(config(&r), MR_OK);
     struct mr_signed_request req = request_signed(&r);
-    assert_int_equal(mr_sign(r.v, &req, 0, &r.text, &r.err), MR_ECONFIG);
+    assert_int_equal(mr_sign(r.v, &req, 0, &r.text, &r.changed, &r.err), MR_ECONFIG);
     assert_string_equal(r.err.msg, "cannot sign for scheme hmac: header X-Kind is missing");
     request_end(&r);
 }

@@ -25,6 +25,7 @@ void request_init(struct request *r, const char *scheme, const char *secret)
     r->head.headers = r->headers;
     r->body = MR_STR("{}");
     mr_buf_init(&r->text, 1 << 16);
+    mr_buf_init(&r->changed, 1 << 16);
 }
 
 void request_hmac(struct request *r, const char *secret)
@@ -76,8 +77,10 @@ void request_sign(struct request *r, int64_t now_us)
 {
     struct mr_signed_request req = request_signed(r);
     ready(r);
-    if (mr_sign(r->v, &req, now_us, &r->text, &r->err) != MR_OK)
+    if (mr_sign(r->v, &req, now_us, &r->text, &r->changed, &r->err) != MR_OK)
         fail_msg("%s", r->err.msg);
+    if (r->changed.n)
+        r->body = mr_buf_str(&r->changed);
     const char *p = mr_buf_cstr(&r->text);
     while (*p) {
         const char *end = strstr(p, "\r\n"), *colon = strstr(p, ": ");
@@ -100,6 +103,7 @@ void request_end(struct request *r)
 {
     mr_verifier_free(r->v);
     mr_buf_free(&r->text);
+    mr_buf_free(&r->changed);
     memset(r, 0, sizeof *r);
 }
 

@@ -25,7 +25,7 @@ struct request {
     struct mr_verifier *v; /* made at the first verdict */
     struct mr_verified out;
     struct mr_err err;
-    struct mr_buf text; /* of signed headers */
+    struct mr_buf text, changed; /* of signed headers; a body with its signature */
 };
 
 char *text(const char *s); /* the options' strings are not const; nobody writes to them */
