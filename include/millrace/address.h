@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* address.h - IP addresses and ranges of them (CIDR, RFC 4632 and 4291), as people and headers write them. Pure.
  *
- * IPv4 is kept mapped into IPv6 (::ffff:a.b.c.d), so that a range of IPv4 also has what a dual-stack socket reports. */
+ * IPv4 is kept mapped into IPv6 (::ffff:a.b.c.d), so that a range of IPv4 also has what a dual-stack socket reports; a range of
+ * IPv6 has no IPv4. */
 #ifndef MILLRACE_ADDRESS_H
 #define MILLRACE_ADDRESS_H
 

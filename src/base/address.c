@@ -117,6 +117,8 @@ enum mr_code mr_cidr_parse(struct mr_str text, struct mr_cidr *out, struct mr_er
 
 bool mr_cidr_has(const struct mr_cidr *range, const struct mr_address *a)
 {
+    if (range->bits < V4_BITS && is_v4(a))
+        return false; /* a range of IPv6 means no IPv4, though we keep it in there */
     struct mr_address m = masked(a, range->bits);
     return memcmp(&m, &range->net, sizeof m) == 0;
 }

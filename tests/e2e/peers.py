@@ -258,7 +258,13 @@ def test_a_path_that_nobody_can_guess():
         case.equal(done.returncode, 0, done)
         told = [server.get(p).text for p in ("/", "/metrics", "/api/status")] + [done.stdout.decode(), done.stderr.decode()]
         told += [server.cli(*verb).stdout.decode() for verb in (("check", "--offline"), ("status",))]
-        case.equal({r.value["request"]["path"] for r in landed(server)}, {"/hooks/acme/***"})
+        proxied = [("X-Original-URI", f"/hooks/acme/{secret}"), ("Referer", f"https://x/hooks/acme/{secret}?a"), ("X-Other", "kept")]
+        case.equal(wire.once(server.port, "POST", f"/hooks/acme/{secret}", proxied, event("through a proxy")).status, 204)
+        case.equal(wire.once(server.port, "POST", f"/hooks/acme/{secret}", [*proxied, ("Content-Encoding", "br")], event("refused")).status, 415)
+        records = landed(server)
+        case.equal({r.value["request"]["path"] for r in records}, {"/hooks/acme/***"})
+        headers = [{h["name"]: h["value"] for h in r.value["headers"]} for r in records if r.value["data"]["id"] == "through a proxy"]
+        case.equal([(h["X-Original-URI"], h["Referer"], h["X-Other"]) for h in headers], [("***", "***", "kept")])
         told.append(server.log(since_start=False))
         for folder, _, names in os.walk(server.home.path):
             for name in names:

@@ -16,10 +16,10 @@ static void fail(const char *what)
     abort();
 }
 
-static bool unmasked(void *arg, struct mr_str name)
+static bool unmasked(void *arg, const struct mr_header *header)
 {
     (void)arg;
-    (void)name;
+    (void)header;
     return false;
 }
 

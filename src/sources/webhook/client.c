@@ -42,31 +42,53 @@ static struct mr_str trim(struct mr_str s)
     return s;
 }
 
-/* The last element of a comma-separated list, which is taken off it. Commas in quotes are the element's (RFC 7239, 4). */
-static struct mr_str last_element(struct mr_str *list)
+/* Is the quote at `i` a part of its string: behind an odd number of backslashes? */
+static bool is_escaped(struct mr_str s, size_t i)
 {
-    size_t from = 0;
+    size_t n = 0;
+    while (n < i && s.p[i - n - 1] == '\\')
+        n++;
+    return n % 2;
+}
+
+/* The last element of a comma-separated list, which is taken off it. It is looked for from the end: that part a proxy has written, while what is in
+ * front may be anybody's, quotes without an end among it. Commas in quotes are the element's (RFC 7239, 4); X-Forwarded-For knows no quotes. */
+static struct mr_str last_element(struct mr_str *list, bool quotes)
+{
+    size_t from = list->n;
     bool quoted = false;
-    for (size_t i = 0; i < list->n; i++) {
-        if (list->p[i] == '\\' && quoted)
-            i++;
-        else if (list->p[i] == '"')
+    while (from > 0 && (quoted || list->p[from - 1] != ',')) {
+        from--;
+        if (quotes && list->p[from] == '"' && !is_escaped(*list, from))
             quoted = !quoted;
-        else if (list->p[i] == ',' && !quoted)
-            from = i + 1;
     }
     struct mr_str element = {list->p + from, list->n - from};
     list->n = from ? from - 1 : 0;
     return trim(element);
 }
 
+/* Up to the next `;` that is not in quotes; taken off the element. */
+static struct mr_str first_pair(struct mr_str *element)
+{
+    bool quoted = false;
+    size_t n = 0;
+    for (; n < element->n && (quoted || element->p[n] != ';'); n++) {
+        if (element->p[n] == '\\' && quoted && n + 1 < element->n)
+            n++;
+        else if (element->p[n] == '"')
+            quoted = !quoted;
+    }
+    struct mr_str pair = {element->p, n};
+    size_t used = n + (n < element->n);
+    *element = (struct mr_str){element->p + used, element->n - used};
+    return trim(pair);
+}
+
 /* `for` of an element of Forwarded: for=192.0.2.43; For="[2001:db8:cafe::17]:4711";proto=https */
 static struct mr_str forwarded_for(struct mr_str element)
 {
     while (element.n) {
-        const char *end = memchr(element.p, ';', element.n);
-        struct mr_str pair = trim((struct mr_str){element.p, end ? (size_t)(end - element.p) : element.n});
-        element = end ? (struct mr_str){end + 1, element.n - (size_t)(end + 1 - element.p)} : (struct mr_str){0};
+        struct mr_str pair = first_pair(&element);
         if (pair.n < 4 || strncasecmp(pair.p, "for=", 4) != 0)
             continue;
         struct mr_str value = {pair.p + 4, pair.n - 4};
@@ -100,7 +122,7 @@ bool client_of(const struct ranges *trusted, enum client_header header, const st
         return count == 1 && mr_address_parse_node(trim(values[0]), client);
     for (size_t i = 0; i < count; i++)
         for (struct mr_str list = values[i]; list.n && hops++ < HOPS_MAX;) {
-            struct mr_str element = last_element(&list);
+            struct mr_str element = last_element(&list, header == CLIENT_FORWARDED);
             if (!mr_address_parse_node(header == CLIENT_FORWARDED ? forwarded_for(element) : element, &hop))
                 return found;
             *client = hop;

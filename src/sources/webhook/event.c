@@ -25,7 +25,7 @@ static void put_str(struct mr_buf *b, struct mr_str s)
     mr_buf_put(b, s.p, s.n);
 }
 
-void mr_event_put(struct mr_buf *out, const struct mr_event *e, bool (*masked)(void *arg, struct mr_str name),
+void mr_event_put(struct mr_buf *out, const struct mr_event *e, bool (*masked)(void *arg, const struct mr_header *header),
                   void *arg)
 {
     unsigned char head[4] = {VERSION, (unsigned char)e->payload, (unsigned char)e->secret,
@@ -43,7 +43,7 @@ void mr_event_put(struct mr_buf *out, const struct mr_event *e, bool (*masked)(v
     put_str(out, e->remote);
     for (size_t i = 0; i < e->headers_count; i++) {
         put_str(out, e->headers[i].name);
-        put_str(out, masked(arg, e->headers[i].name) ? MR_STR("***") : e->headers[i].value);
+        put_str(out, masked(arg, &e->headers[i]) ? MR_STR("***") : e->headers[i].value);
     }
 }
 

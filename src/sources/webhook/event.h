@@ -31,9 +31,9 @@ struct mr_event {
     struct mr_str body;
 };
 
-/* Everything but the body, which the caller appends as a piece of its own. `masked` says of a header's name whether its
- * value is a secret. */
-void mr_event_put(struct mr_buf *out, const struct mr_event *event, bool (*masked)(void *arg, struct mr_str name),
+/* Everything but the body, which the caller appends as a piece of its own. `masked` says of a header whether its value
+ * is a secret. */
+void mr_event_put(struct mr_buf *out, const struct mr_event *event, bool (*masked)(void *arg, const struct mr_header *header),
                   void *arg);
 /* Borrows from `payload`; headers go to `headers` (MR_EVENT_HEADERS_MAX). MR_EMALFORMED: not our bytes. */
 MR_MUST enum mr_code mr_event_get(struct mr_str payload, struct mr_header *headers, struct mr_event *out,

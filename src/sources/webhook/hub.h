@@ -159,7 +159,7 @@ extern const struct mr_http_handler receive_handler; /* arg: struct hub */
 void receive_stop(struct webhook *w); /* nobody waits for the world any more */
 void receive_idle(struct webhook *w); /* a source that stops is down once nothing of it is out */
 /* Is this header's value a secret, which nobody may read in the zone? options: struct webhook_options. */
-bool webhook_masks(void *options, struct mr_str header);
+bool webhook_masks(void *options, const struct mr_header *header);
 
 /* head.c */
 /* The public URL that the vendor signed: configured, with the request's own query. */

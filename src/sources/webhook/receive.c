@@ -176,19 +176,25 @@ static bool is(struct mr_str a, const char *lower)
     return a.n == strlen(lower) && strncasecmp(a.p, lower, a.n) == 0;
 }
 
-bool webhook_masks(void *arg, struct mr_str name)
+/* Proxies tell the address that was asked for in headers of their own: a secret path is a secret there, too. */
+static bool tells_path(const struct webhook_options *o, struct mr_str value)
+{
+    return o->path_secret.n && value.n && memmem(value.p, value.n, o->path_secret.value, o->path_secret.n);
+}
+
+bool webhook_masks(void *arg, const struct mr_header *header)
 {
     static const char *const always[] = {"authorization", "proxy-authorization", "cookie",
                                          "x-api-key",     "x-gitlab-token",      "x-telegram-bot-api-secret-token",
                                          "dg-token"};
     const struct webhook_options *o = arg;
     for (size_t i = 0; i < MR_COUNT(always); i++)
-        if (is(name, always[i]))
+        if (is(header->name, always[i]))
             return true;
     for (size_t i = 0; i < o->mask_headers.count; i++)
-        if (is(name, o->mask_headers.items[i]))
+        if (is(header->name, o->mask_headers.items[i]))
             return true;
-    return false;
+    return tells_path(o, header->value);
 }
 
 static void put_event(struct webhook *w, const struct mr_http_head *head, const struct mr_verified *verified,

@@ -422,7 +422,7 @@ void refused_keep(struct refused *r, const struct refused_request *q)
     *w = (struct waiting){.of = r, .size = size, .cause = q->cause, .limit = r->o->limit, .files = r->o->files};
     char *at = (char *)&w->headers[h->headers_count];
     for (size_t i = 0; i < h->headers_count; i++) {
-        bool masked = q->masked(q->arg, h->headers[i].name);
+        bool masked = q->masked(q->arg, &h->headers[i]);
         w->headers[i].name = copy(&at, h->headers[i].name);
         w->headers[i].value = masked ? MR_STR("***") : copy(&at, h->headers[i].value);
     }

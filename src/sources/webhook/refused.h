@@ -35,7 +35,7 @@ struct refused_request {
     int64_t received_us;
     enum mr_cause cause;
     const char *reason;
-    bool (*masked)(void *arg, struct mr_str header); /* whose values are secrets */
+    bool (*masked)(void *arg, const struct mr_header *header); /* whose values are secrets */
     void *arg;
 };
 /* Copies what it needs, or counts why not. Runs on: loop. */

@@ -26,10 +26,10 @@ static struct mr_event event(void)
                              .body = MR_STR("{\"id\":\"e\\u00e91\",\"n\":1.50}")};
 }
 
-static bool cookie(void *arg, struct mr_str name)
+static bool cookie(void *arg, const struct mr_header *header)
 {
     (void)arg;
-    return mr_str_eq(name, MR_STR("Cookie"));
+    return mr_str_eq(header->name, MR_STR("Cookie"));
 }
 
 static void put(struct mr_buf *b, const struct mr_event *e)

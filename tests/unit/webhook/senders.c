@@ -33,6 +33,15 @@ static void the_walk_ends_at_the_first_who_is_not_trusted(void **state)
         {CLIENT_FORWARDED, "for=1.1.1.1, For=\"203.0.113.7:80\";proto=https;by=10.0.0.2, for=10.0.0.3", NULL, "203.0.113.7"},
         {CLIENT_FORWARDED, "proto=http;for=\"[2001:db8:cafe::17]:4711\"", NULL, "2001:db8:cafe::17"},
         {CLIENT_FORWARDED, "for=1.1.1.1, for=\"203.0.113.7, for=10.0.0.9\"", NULL, NULL}, /* commas in quotes part nothing */
+        /* what the client wrote in front cannot hide or change what the proxy adds */
+        {CLIENT_X_FORWARDED_FOR, "\"x, 203.0.113.7", NULL, "203.0.113.7"},
+        {CLIENT_X_FORWARDED_FOR, "\\, 203.0.113.7", NULL, "203.0.113.7"},
+        {CLIENT_FORWARDED, "for=\"x, for=203.0.113.7", NULL, "203.0.113.7"},
+        {CLIENT_FORWARDED, "for=\"x\\, for=\"[2001:db8::7]:80\"", NULL, "2001:db8::7"},
+        {CLIENT_FORWARDED, "host=\"x;for=9.9.9.9;y\";for=203.0.113.7", NULL, "203.0.113.7"},
+        {CLIENT_FORWARDED, "for=203.0.113.7;host=\"a, for=9.9.9.9\"", NULL, "203.0.113.7"},
+        {CLIENT_FORWARDED, "for=203.0.113.7;host=\"a\\\", for=9.9.9.9\"", NULL, "203.0.113.7"},
+        {CLIENT_FORWARDED, "host=\"a\\\";for=9.9.9.9\";for=203.0.113.7", NULL, "203.0.113.7"},
         {CLIENT_FORWARDED, "for=unknown, for=10.0.0.2", NULL, "10.0.0.2"},
         {CLIENT_FORWARDED, "for=_secret", NULL, NULL},
         {CLIENT_X_REAL_IP, "203.0.113.7", NULL, "203.0.113.7"},
