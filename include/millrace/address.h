@@ -23,6 +23,8 @@ enum { MR_ADDRESS_TEXT = 46 };
 bool mr_address_parse(struct mr_str text, struct mr_address *out);
 /* The same, and "192.0.2.1:80", "[2001:db8::1]", "[2001:db8::1]:80". The port is passed over. */
 bool mr_address_parse_node(struct mr_str text, struct mr_address *out);
+/* Neither ourselves, nor a private network, nor anything reserved. */
+bool mr_address_is_public(const struct sockaddr *address);
 bool mr_address_of(const struct sockaddr *from, struct mr_address *out); /* false: neither family */
 void mr_address_text(const struct mr_address *a, char out[MR_ADDRESS_TEXT]);
 /* "192.0.2.0/24", "2001:db8::/32", or one address. MR_ECONFIG says what is wrong, and for bits behind the mask what was meant. */

@@ -27,6 +27,7 @@ struct mr_core {              /* what every door and hub may use; borrowed, live
     struct mr_loop *loop;
     struct mr_store *store;   /* read side: state.h */
     struct mr_landings *landings;
+    struct mr_client *client; /* HTTP */
     const char *data_dir;
     const char *environment;
     int64_t disk_reserve;     /* bytes that must stay free on the disk of data_dir */

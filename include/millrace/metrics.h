@@ -24,6 +24,10 @@
     X(MR_M_SOURCE_PAUSED, "millrace_source_paused", GAUGE, "1 while the source is paused by hand.", "source")                             \
     X(MR_M_HTTP_CONNECTIONS, "millrace_http_connections", GAUGE, "Open connections of a listener.", "listener")                           \
     X(MR_M_HTTP_REFUSED, "millrace_http_refused_total", COUNTER, "Requests refused before a source saw them.", "listener,cause")          \
+    X(MR_M_CLIENT_EXCHANGES, "millrace_client_exchanges_total", COUNTER,                                                                  \
+      "Requests that millrace itself made over HTTP, by what became of them: ok (an answer, whatever its status), resolve, timeout ...", "outcome") \
+    X(MR_M_CLIENT_IN_FLIGHT, "millrace_client_exchanges_in_flight", GAUGE, "Of them, those that are out.", "")                            \
+    X(MR_M_CLIENT_BYTES, "millrace_client_bytes_total", COUNTER, "Bytes sent and received by them, as they were on the wire.", "direction") \
     X(MR_M_TLS_HANDSHAKES, "millrace_tls_handshakes_total", COUNTER, "TLS handshakes that succeeded: full or resumed by a ticket.",         \
       "listener,kind")                                                                                                                    \
     X(MR_M_TLS_EXPIRY, "millrace_tls_certificate_expiry_time_seconds", GAUGE, "When a certificate ends, seconds since 1970.", "certificate") \

@@ -11,6 +11,7 @@
 #include "app.h"
 
 #include "millrace/budget.h"
+#include "millrace/client.h"
 #include "millrace/file.h"
 #include "sources/doors.h"
 
@@ -29,7 +30,7 @@ struct app_step {
     void (*begin)(struct app *a);
     bool (*done)(struct app *a); /* NULL: when a->step_done */
 };
-static const struct app_step start_steps[12], stop_steps[13];
+static const struct app_step start_steps[12], stop_steps[14];
 
 /* ---- helpers for cli too ---- */
 
@@ -612,6 +613,11 @@ static void instance_end_begin(struct app *a)
     a->instance.id[0] ? mr_store_instance_end(a->store, &a->instance, on_instance_ended, a) : step_finish(a);
 }
 
+static void client_close_begin(struct app *a)
+{
+    mr_client_close(a->client, on_closed, a);
+}
+
 static void store_close_begin(struct app *a)
 {
     struct mr_store *store = a->store;
@@ -636,7 +642,7 @@ static void handles_begin(struct app *a)
     a->step_done = true;
 }
 
-static const struct app_step stop_steps[13] = {
+static const struct app_step stop_steps[14] = {
     {"replay", replay_begin, replay_done},
     {"drain", drain_begin, drain_done},
     {"hubs_drain", hubs_drain_begin, hubs_drain_done},
@@ -647,6 +653,7 @@ static const struct app_step stop_steps[13] = {
     {"admin_close", admin_close_begin, NULL},
     {"upkeep_stop", upkeep_stop_begin, upkeep_stop_done},
     {"instance_end", instance_end_begin, NULL},
+    {"client_close", client_close_begin, NULL},
     {"store_close", store_close_begin, NULL},
     {"handles", handles_begin, NULL},
     {0},
@@ -726,7 +733,10 @@ static bool make(struct app *a, struct mr_err *err)
     a->data_dir = strdup(c->data_dir);
     a->environment = strdup(c->environment);
     assert(a->data_dir && a->environment);
+    if (mr_client_new(&a->loop, &(struct mr_client_options){0}, &a->client, err) != MR_OK)
+        return false;
     a->core = (struct mr_core){.loop = &a->loop,
+                               .client = a->client,
                                .data_dir = a->data_dir,
                                .environment = a->environment,
                                .disk_reserve = c->limits.disk_reserve,

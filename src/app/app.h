@@ -85,6 +85,7 @@ struct app {
     struct mr_zone *zone;
     struct mr_instance instance;
     struct mr_landings *landings;
+    struct mr_client *client;
     struct mr_core core;
     struct hub_slot *hubs; /* one a door */
     struct mr_source *sources;

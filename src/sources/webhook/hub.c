@@ -179,8 +179,6 @@ enum mr_code mr_webhook_hub_open(void *hub, const struct mr_core *core, const vo
     mr_buf_init(&h->url, 1 << 20);
     h->keeper = keeper_new(core);
     h->certs = certs_new(core->loop);
-    if (mr_fetcher_new(core->loop, &h->fetcher, err) != MR_OK)
-        return err->code;
     if (ranges_read(&h->o->http.trusted_proxies, &h->trusted, err) != MR_OK)
         return mr_err_wrap(err, "http.trusted_proxies"); /* the config was checked: memory */
     h->durable_seconds = mr_metric0(core->loop->metrics, MR_M_WEBHOOK_DURABLE);
@@ -397,19 +395,10 @@ void mr_webhook_hub_once(void *hub, void (*cb)(void *arg, const struct mr_err *e
     lander_drain(h->lander, true, on_landed, h);
 }
 
-static void on_fetcher_closed(void *arg)
-{
-    struct hub *h = arg;
-    h->stop_cb(h->stop_arg);
-}
-
 static void on_certs_stopped(void *arg)
 {
     struct hub *h = arg;
-    if (h->fetcher)
-        mr_fetcher_close(h->fetcher, on_fetcher_closed, h);
-    else
-        on_fetcher_closed(h);
+    h->stop_cb(h->stop_arg);
 }
 
 static void on_keeper_stopped(void *arg)

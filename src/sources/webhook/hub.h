@@ -125,7 +125,6 @@ struct hub {
     struct lander *lander;
     struct keeper *keeper;
     struct certs *certs;
-    struct mr_fetcher *fetcher;
     struct ranges trusted; /* proxies */
     size_t group_memory; /* of the queue */
     char retry[40];        /* scratch: a header line of the answer at hand */

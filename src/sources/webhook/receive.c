@@ -462,16 +462,13 @@ void receive_stop(struct webhook *w)
 /* The URL is in the hub's scratch, and it is the vendor's: the handshake has looked. */
 static void confirm(struct webhook *w, struct mr_http_request *req, const struct mr_http_head *head)
 {
-    struct mr_err err;
     if (w->confirming) {
         refuse_handshake(w, req, head, 503, "another confirmation is being fetched");
         return;
     }
     w->confirm = (struct mr_fetch){.done = on_confirmed};
-    if (mr_fetch(w->hub->fetcher, mr_buf_str(&w->hub->url), &w->confirm, &err) != MR_OK)
-        refuse_handshake(w, req, head, 503, err.msg);
-    else
-        w->confirming = req;
+    w->confirming = req;
+    mr_fetch(w->hub->core->client, mr_buf_str(&w->hub->url), &w->confirm);
 }
 
 /* true: the request was a handshake and is dealt with. */

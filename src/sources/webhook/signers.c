@@ -33,7 +33,7 @@ struct place {
 };
 
 struct signers {
-    struct mr_fetcher *fetcher;
+    struct mr_client *client;
     struct mr_loop *loop;
     const char *source;
     struct bucket bucket;
@@ -41,12 +41,12 @@ struct signers {
     struct place places[PLACES];
 };
 
-struct signers *signers_new(struct mr_fetcher *fetcher, struct mr_loop *loop, const char *source)
+struct signers *signers_new(struct mr_client *client, struct mr_loop *loop, const char *source)
 {
     struct signers *s = calloc(1, sizeof *s);
     if (!s)
         return NULL;
-    *s = (struct signers){.fetcher = fetcher, .loop = loop, .source = source};
+    *s = (struct signers){.client = client, .loop = loop, .source = source};
     for (size_t i = 0; i < PLACES; i++) {
         s->places[i].of = s;
         mr_buf_init(&s->places[i].pem, PEM_MAX);
@@ -120,13 +120,12 @@ static void on_fetched(struct mr_fetch *fetch, const struct mr_err *err, struct 
 static void fetch(struct place *p, uint64_t now_ms)
 {
     struct signers *s = p->of;
-    struct mr_err err;
-    p->fetch = (struct mr_fetch){.done = on_fetched};
-    if (p->out || s->out == FETCHES || now_ms < p->again_ms || bucket_take(&s->bucket, &pace, (int64_t)now_ms * 1000) > 0 ||
-        mr_fetch(s->fetcher, mr_str_c(p->url), &p->fetch, &err) != MR_OK)
+    if (p->out || s->out == FETCHES || now_ms < p->again_ms || bucket_take(&s->bucket, &pace, (int64_t)now_ms * 1000) > 0)
         return;
+    p->fetch = (struct mr_fetch){.done = on_fetched};
     p->out = true;
     s->out++;
+    mr_fetch(s->client, mr_str_c(p->url), &p->fetch);
 }
 
 /* How little is lost with it: what is not known, what is not there, what nobody proved, what served longest ago. */

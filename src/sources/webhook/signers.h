@@ -13,7 +13,7 @@
 #include "millrace/log.h"
 
 struct signers;
-struct signers *signers_new(struct mr_fetcher *fetcher, struct mr_loop *loop, const char *source); /* NULL: no memory */
+struct signers *signers_new(struct mr_client *client, struct mr_loop *loop, const char *source); /* NULL: no memory */
 void signers_free(struct signers *s); /* NULL is harmless; what is out is canceled */
 
 enum signer_state { SIGNER_HERE, SIGNER_ON_ITS_WAY /* or cannot be reached: the sender may come again */, SIGNER_NOT_THERE };

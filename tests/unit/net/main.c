@@ -9,5 +9,6 @@ int main(void)
     failed += run_tls_name_tests();
     failed += run_proxy_header_tests();
     failed += run_public_tests();
+    failed += run_retry_after_tests();
     return failed;
 }

@@ -36,5 +36,6 @@ int run_limit_tests(void);
 int run_tls_name_tests(void);
 int run_proxy_header_tests(void);
 int run_public_tests(void);
+int run_retry_after_tests(void);
 
 #endif

@@ -3,7 +3,7 @@
  * ipaddress (is_global and no multicast). */
 #include "unit/net/net_tests.h"
 
-#include "millrace/fetch.h"
+#include "millrace/address.h"
 
 #include <netinet/in.h>
 #include <sys/un.h>

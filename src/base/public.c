@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* public.c - is an address the public internet's? As the registries of special purposes have it (RFC 6890). */
-#include "millrace/fetch.h"
+#include "millrace/address.h"
 
 #include <netinet/in.h>
 #include <sys/socket.h>
