@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* vendor_url.c - what may be called because a request says so. The regions are those of botocore 1.43's partitions.json. */
+/* vendor_url.c - what may be called because a request says so. The regions are those of botocore 1.44's partitions.json. */
 #include "unit/webhook/tests.h"
 
 #include "sources/webhook/vendor_url.h"
