@@ -26,6 +26,7 @@ from lib import ids, peers as peerlib, proc, syncs, table, zone  # noqa: E402 (t
 DURABLE_PEERS = ("go", "webdis")
 OPEN_RATE, OPEN_CONNECTIONS = 2000, 64
 ONE_AT_A_TIME = 200
+SETTLE_SECONDS = 300
 IDLE_CONNECTIONS = 10000
 
 
@@ -41,6 +42,7 @@ def options():
     p.add_argument("--quick", action="store_true", help="one round of 1 s at 1 and 64: does it all run?")
     p.add_argument("--size", type=int, default=1024, help="bytes of a body, 256 to 65536 (1024)")
     p.add_argument("--ids", type=int, default=0, help="event ids that millrace has in its store already, over seven days (0)")
+    p.add_argument("--settle", action="store_true", help="a cell begins when its server does nothing any more: the filter of event ids is read")
     p.add_argument("--tls", action="store_true", help="over TLS 1.2, ECDSA P-256; for millrace and nginx")
     p.add_argument("--roll-age", default="2s", help="millrace's zone.roll.age (2s)")
     p.add_argument("--dir", help="folder on the disk to be measured (a temporary one under build/)")
@@ -156,6 +158,19 @@ class Bench:
         """CPU seconds until now of the server, of the senders, and of the whole machine."""
         return proc.cpu_seconds(peer.pids()), proc.ended_children_seconds(), proc.busy_seconds()
 
+    @staticmethod
+    def settle(peer):
+        """Until the server has used next to no CPU for two seconds."""
+        quiet, used = 0, proc.cpu_seconds(peer.pids())
+        for _ in range(SETTLE_SECONDS):
+            time.sleep(1)
+            now = proc.cpu_seconds(peer.pids())
+            quiet = quiet + 1 if now - used < 0.03 else 0
+            used = now
+            if quiet == 2:
+                return
+        raise RuntimeError(f"{peer.name} is still busy after {SETTLE_SECONDS} s")
+
     def cell(self, number, load, peer):
         extra = ["--connections", load]
         if load == table.OPEN:
@@ -163,6 +178,8 @@ class Bench:
         extra += ["--seconds", self.args.seconds, "--warmup", self.args.warmup]
 
         def measure():
+            if self.args.settle:
+                self.settle(peer)
             before, begin = self.usage(peer), time.monotonic()
             report, acked = self.send(peer, *extra)
             server, sender, machine = (now - then for now, then in zip(self.usage(peer), before))

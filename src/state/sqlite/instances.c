@@ -19,7 +19,8 @@ void mr_run_begin(struct mr_db *db, struct mr_call *call)
              stamp + 11, stamp + 14, stamp + 17, r[0], r[1], r[2], r[3], r[4], r[5]);
     enum mr_code code = mr_sql_run(db, "INSERT INTO instances(id, epoch, began, alive_until) VALUES(?, 1, ?, ?)", "ctt",
                                    me->id, now, now + call->lease_ms * 1000);
-    (void)code;
+    if (code == MR_OK)
+        mr_seen_list(db); /* a server begins: it reads its filter while nothing has come yet */
 }
 
 enum mr_code mr_check_epoch(struct mr_db *db, const struct mr_instance *instance)

@@ -72,25 +72,31 @@ static void look_in_day(struct mr_db *db, struct mr_call *call, struct asked *as
     }
 }
 
+void mr_seen_list(struct mr_db *db)
+{
+    bool any = false;
+    if (!db->filter || db->filter_listed)
+        return;
+    sqlite3_stmt *q = mr_sql(db, "SELECT day, ids FROM seen_days", "");
+    for (; mr_sql_row(db, q); any = true)
+        mr_filter_begin(db->filter, mr_sql_day(q, 0), (size_t)sqlite3_column_int64(q, 1), false);
+    if (mr_db_code(db) != MR_OK)
+        return; /* the next look tries again; a day that has begun begins anew */
+    db->filter_listed = true;
+    db->filter_reading = any;
+    db->filter_day = MR_NO_DAY;
+}
+
 void mr_run_seen(struct mr_db *db, struct mr_call *call)
 {
     int32_t days[1024];
     size_t days_count = 0;
-    sqlite3_stmt *q = mr_sql(db, "SELECT day, ids FROM seen_days ORDER BY day DESC", "");
+    mr_seen_list(db);
+    sqlite3_stmt *q = mr_sql(db, "SELECT day FROM seen_days ORDER BY day DESC LIMIT 1024", "");
     while (mr_sql_row(db, q))
-        if (days_count < MR_COUNT(days)) {
-            days[days_count] = mr_sql_day(q, 0);
-            if (db->filter && !db->filter_listed)
-                mr_filter_begin(db->filter, days[days_count], (size_t)sqlite3_column_int64(q, 1), false);
-            days_count++;
-        }
+        days[days_count++] = mr_sql_day(q, 0);
     if (mr_db_code(db) != MR_OK || call->ids_count == 0)
         return;
-    if (db->filter && !db->filter_listed) {
-        db->filter_listed = true;
-        db->filter_reading = days_count > 0;
-        db->filter_day = MR_NO_DAY;
-    }
     struct asked *asked = malloc(call->ids_count * sizeof *asked);
     call->items = calloc(call->ids_count, 1);
     assert(asked && call->items);

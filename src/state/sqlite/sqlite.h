@@ -29,6 +29,7 @@ void mr_run_paused(struct mr_db *db, struct mr_call *call);
 void mr_run_adopt(struct mr_db *db, struct mr_call *call);
 
 void mr_run_seen(struct mr_db *db, struct mr_call *call);
+void mr_seen_list(struct mr_db *db); /* from here on the filter knows its days, and may be read; once */
 /* A piece of what the filter has still to read (db->filter_reading). */
 void mr_seen_read_on(struct mr_db *db);
 /* The part of a decision that inserts ids; MR_ESEEN with call->decided.which. */
