@@ -10,5 +10,6 @@ int main(void)
     failed += run_proxy_header_tests();
     failed += run_public_tests();
     failed += run_retry_after_tests();
+    failed += run_s3_tests();
     return failed;
 }

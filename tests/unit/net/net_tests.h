@@ -37,5 +37,6 @@ int run_tls_name_tests(void);
 int run_proxy_header_tests(void);
 int run_public_tests(void);
 int run_retry_after_tests(void);
+int run_s3_tests(void);
 
 #endif
