@@ -85,3 +85,43 @@ if [ "$(cat "$venv/installed" 2>/dev/null)" != "$python" ]; then
     retry "$venv/bin/pip" install -q --disable-pip-version-check --only-binary :all: $python </dev/null
     printf '%s' "$python" >"$venv/installed"
 fi
+
+# A store that speaks S3 and checks signatures, built from its source. Where no Go can be had that builds it the tests that want it are skipped, and say so.
+gateway=github.com/versity/versitygw/cmd/versitygw@v1.8.0
+go_wanted=1.25.0
+tools=$root/build/tools
+
+go_is_new() {
+    command -v go >/dev/null && [ "$(printf '%s\n%s\n' "go$go_wanted" "$(go env GOVERSION 2>/dev/null)" | sort -V | head -n 1)" = "go$go_wanted" ]
+}
+
+# Debian 12's own Go is too old to fetch another by itself; a toolchain is a module like any.
+fetch_go() {
+    machine=$(dpkg --print-architecture)
+    version=v0.0.1-go$go_wanted.linux-$machine
+    command -v go >/dev/null || { wanted=golang-go && { apt_install >/dev/null 2>&1 || update_and_install; }; } || return 1
+    curl -fsS --retry 3 -o "$tools/go.zip" "$(go env GOPROXY | cut -d, -f1)/golang.org/toolchain/@v/$version.zip" || return 1
+    python3 -m zipfile -e "$tools/go.zip" "$tools/go.new" || return 1
+    rm -rf "$tools/go" "$tools/go.zip"
+    mv "$tools/go.new/golang.org/toolchain@$version" "$tools/go" || return 1
+    rm -rf "$tools/go.new"
+    chmod -R u+x "$tools/go/bin" "$tools/go/pkg/tool"
+    hash -r # the shell remembers where the old one was
+}
+
+build_gateway() {
+    go_is_new || PATH=$tools/go/bin:$PATH
+    export PATH
+    go_is_new || fetch_go || return 1
+    GOBIN=$tools go install "$gateway" || GOBIN=$tools go install "$gateway"
+}
+
+if [ "$(cat "$tools/gateway" 2>/dev/null)" != "$gateway" ]; then
+    mkdir -p "$tools"
+    echo "building: $gateway"
+    if (build_gateway) >"$tools/gateway.log" 2>&1 </dev/null; then
+        printf '%s' "$gateway" >"$tools/gateway"
+    else
+        echo "install-debian.sh: no versitygw, tests of S3 are skipped; see $tools/gateway.log" >&2
+    fi
+fi

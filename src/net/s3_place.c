@@ -111,14 +111,14 @@ enum mr_code s3_place_read(struct mr_str url, struct mr_str endpoint, struct mr_
 
 bool s3_place_move(struct s3_place *p, struct mr_str region)
 {
-    char before[S3_HOST_MAX];
     struct s3_place aws = *p;
     aws_host(&aws);
-    memcpy(before, p->host, sizeof before);
-    if (strcmp(before, aws.host) != 0 || region.n == 0 || !is_region(region))
+    bool is_aws = strcmp(p->host, aws.host) == 0;
+    if (region.n == 0 || !is_region(region) || mr_str_eq(region, mr_str_c(p->region)))
         return false;
     snprintf(p->region, sizeof p->region, "%.*s", (int)region.n, region.p);
-    aws_host(p);
+    if (is_aws)
+        aws_host(p);
     return true;
 }
 

@@ -19,7 +19,7 @@ struct s3_place {
 };
 /* url: "s3://bucket[/prefix]". endpoint: "http[s]://host[:port]", or empty for AWS. region: empty for us-east-1. MR_ECONFIG says what was expected. */
 MR_MUST enum mr_code s3_place_read(struct mr_str url, struct mr_str endpoint, struct mr_str region, enum s3_style style, struct s3_place *out, struct mr_err *err);
-/* The same bucket in another region, as AWS names its hosts. false: the place has an endpoint of its own, which has no regions. */
+/* The same bucket in another region: as AWS names its hosts; of an endpoint of its own only the name to sign with changes. false: no name of a region, or the same. */
 bool s3_place_move(struct s3_place *place, struct mr_str region);
 /* Raw path of an object, prefix included; an empty key: of the bucket itself. */
 void s3_place_path(const struct s3_place *place, struct mr_str key, struct mr_buf *out);

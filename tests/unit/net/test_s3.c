@@ -73,6 +73,9 @@ static void a_bucket_may_move_within_aws_only(void **state)
     assert_string_equal(place.host, "raw.s3.ap-south-1.amazonaws.com");
     assert_string_equal(place.region, "ap-south-1");
     assert_int_equal(s3_place_read(MR_STR("s3://raw"), MR_STR("http://127.0.0.1:1"), MR_STR(""), S3_STYLE_AUTO, &place, &err), MR_OK);
+    assert_true(s3_place_move(&place, MR_STR("eu-west-1")));
+    assert_string_equal(place.host, "127.0.0.1:1");
+    assert_string_equal(place.region, "eu-west-1");
     assert_false(s3_place_move(&place, MR_STR("eu-west-1")));
 }
 
