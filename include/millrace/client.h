@@ -80,7 +80,9 @@ struct mr_exchange {
 };
 void mr_exchange_start(struct mr_client *c, struct mr_exchange *x);
 void mr_exchange_resume(struct mr_exchange *x);
-void mr_exchange_cancel(struct mr_exchange *x); /* before its on_done, which then does not come */
+/* Before its on_done, which then does not come. x and what it points at are free at once; in on_head and on_bytes, of whatever exchange, not before
+ * these have returned to the loop. */
+void mr_exchange_cancel(struct mr_exchange *x);
 
 /* The value of a Retry-After header (RFC 9110, 10.2.3): seconds, also with a fraction, or a date. false: neither, or past any sense (over a year). Pure. */
 bool mr_retry_after(struct mr_str value, int64_t now_us, int64_t *wait_ms);

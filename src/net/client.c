@@ -5,8 +5,8 @@
  *               was refused or reset) is told as "look": told as an error, libcurl would not try a kept connection's successor
  * timer         one uv_timer; libcurl is never called from the callback that sets it
  * end           whoever has ended is looked for after every call, not only while transfers run: the last one may end by a time-out
- * wishes        start, resume and cancel only say what is wanted: libcurl must not be called while it calls us. It is done at the end of its call, or in
- *               the next turn of the loop
+ * wishes        start, resume, and a cancel out of libcurl's own callbacks only say what is wanted: it must not be called while it calls us. It is done at
+ *               the end of its call, or in the next turn of the loop
  * on close      flights end as canceled; the multi handle is cleaned up, which opens no polls any more; cb after the last handle is closed */
 #include "client_inside.h"
 
@@ -355,11 +355,16 @@ void mr_exchange_resume(struct mr_exchange *x)
     kick(x->flight->client);
 }
 
+/* At once, if libcurl is not calling us: it still points at the body. */
 void mr_exchange_cancel(struct mr_exchange *x)
 {
-    x->flight->x = NULL;
-    kick(x->flight->client);
+    struct mr_flight *f = x->flight;
+    f->x = NULL;
     x->flight = NULL;
+    if (f->client->inside == 0)
+        flight_ends(f, CURLE_ABORTED_BY_CALLBACK);
+    else
+        kick(f->client);
 }
 
 static void on_timer_closed(uv_handle_t *handle)
