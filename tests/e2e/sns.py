@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""SNS and PayPal: signed by a certificate that the request names. A server of this machine plays their https hosts; openssl signs. What may be fetched is
+"""SNS, PayPal and Google: signed by a certificate that the request names, or one that is published. A server of this machine plays their https hosts; openssl signs. What may be fetched is
 where they have it, and nowhere else."""
 import base64
 import contextlib
@@ -25,7 +25,9 @@ from server import Home, Server, config, has_faults, landed, until, webhook  # n
 SNS = "https://sns.us-east-1.amazonaws.com"
 TOPIC = "arn:aws:sns:us-east-1:123456789012:MyTopic"
 PAYPAL_PATH = "/v1/notifications/certs/CERT-"
-NAMES = "DNS:sns.us-east-1.amazonaws.com,DNS:api.paypal.com,DNS:api.sandbox.paypal.com"
+GOOGLE_PATH = "/oauth2/v1/certs"
+AUDIENCE, EMAIL = "https://hooks.example.com/pubsub", "push@project.iam.gserviceaccount.com"
+NAMES = "DNS:sns.us-east-1.amazonaws.com,DNS:api.paypal.com,DNS:api.sandbox.paypal.com,DNS:www.googleapis.com"
 
 
 class Vendor:
@@ -84,8 +86,9 @@ def serving(scheme="sns", trusted="ca", **more):
             with open(certs.crt(name), "rb") as f:
                 vendor.files[f"/{name}.pem"] = f.read()
         vendor.files[PAYPAL_PATH + "signer"] = vendor.files["/signer.pem"]
+        vendor.files[GOOGLE_PATH] = json.dumps({name: vendor.files[f"/{name}.pem"].decode() for name in ("signer", "ended")}).encode()
         source = webhook(scheme, path="/hook", quarantine="full", **more)
-        if scheme == "sns":
+        if scheme != "paypal":
             del source["webhook"]["verify"]["secrets"]
         server = Server(home, config(home, {"it": source}))
         server.extra_env = {"MILLRACE_FETCH_TEST": f"127.0.0.1:{vendor.port},{certs.crt(trusted)}"}
@@ -310,6 +313,57 @@ def test_paypal():
             case.equal(send(server, sent, made).status, 401, what)
         record, = landed(server)
         case.equal((record.value["data"]["id"], record.value["verified"]["covers"]), ("WH-1", "crc32"))
+
+
+def b64url(value):
+    return base64.urlsafe_b64encode(value if isinstance(value, bytes) else json.dumps(value).encode()).rstrip(b"=").decode()
+
+
+def token(certs, key="signer", kid="signer", alg="RS256", at=0, life=3600, **claims):
+    """As Google makes them."""
+    now = int(time.time()) + at
+    said = {"iss": "https://accounts.google.com", "aud": AUDIENCE, "email": EMAIL, "email_verified": True, "sub": "1", "iat": now, "exp": now + life, **claims}
+    text = b64url({"alg": alg, "kid": kid, "typ": "JWT"} if kid else {"alg": alg}) + "." + b64url({k: v for k, v in said.items() if v is not None})
+    return text + "." + b64url(base64.b64decode(rsa(certs, text.encode(), "sha256", key)))
+
+
+def pushed(server, value, ident="1", prefix="Bearer "):
+    body = json.dumps({"message": {"data": "aGVsbG8=", "messageId": ident}, "subscription": "projects/p/subscriptions/s"}).encode()
+    return settled(server, body, [("Authorization", prefix + value)])
+
+
+def test_google():
+    with serving("google-oidc", verify={"audience": AUDIENCE, "email": EMAIL}, dedup={"id": "/message/messageId"}) as (server, certs, vendor):
+        case.equal(pushed(server, token(certs)).status, 204)
+        case.equal(pushed(server, token(certs, iss="accounts.google.com"), "2", prefix="bearer ").status, 204)
+        good = token(certs)
+        head, claims, signature = good.split(".")
+        for what, value in {"another audience": token(certs, aud=AUDIENCE + "/"), "no audience": token(certs, aud=None), "several audiences": token(certs, aud=[AUDIENCE]),
+                            "another account": token(certs, email="push@other.iam.gserviceaccount.com"), "no account": token(certs, email=None),
+                            "not verified": token(certs, email_verified=False), "verified as text": token(certs, email_verified="true"), "another issuer": token(certs, iss="https://evil.example"),
+                            "past": token(certs, at=-7200), "ahead": token(certs, at=7200), "no end": token(certs, exp=None), "no beginning": token(certs, iat=None),
+                            "another key": token(certs, key="ended"), "an ended certificate": token(certs, key="ended", kid="ended"), "no kid": token(certs, kid=None),
+                            "a kid that is none": token(certs, kid="nobody"), "no algorithm": token(certs, alg="none"), "another algorithm": token(certs, alg="HS256"),
+                            "claims changed": head + "." + b64url({"aud": AUDIENCE}) + "." + signature, "no signature": head + "." + claims + ".", "two parts": head + "." + claims,
+                            "rubbish": "x", "nothing": ""}.items():
+            case.equal(pushed(server, value, what).status, 401, what)
+        case.equal(send(server, b"{}").status, 401, "no header")
+        case.equal([a for a in vendor.asked], [("www.googleapis.com", GOOGLE_PATH)], "once: a key that is none does not have them fetched again so soon")
+        records = landed(server)
+        case.equal([(r.value["id"], r.value["verified"], [h["value"] for h in r.value["headers"] if h["name"] == "Authorization"]) for r in records],
+                   [(i, {"scheme": "google-oidc", "secret": 0, "covers": "token"}, ["***"]) for i in ("1", "2")])
+
+
+def test_google_without_certificates_and_without_a_config():
+    with serving("google-oidc", verify={"audience": AUDIENCE, "email": EMAIL}) as (server, certs, vendor):
+        vendor.files[GOOGLE_PATH] = b'{"signer": "no certificate"}'
+        case.equal(pushed(server, token(certs)).status, 401, "what came is none of Google's")
+        source = server.cfg["sources"]["it"]["webhook"]
+        for verify in ({"scheme": "google-oidc"}, {"scheme": "google-oidc", "audience": AUDIENCE}, {"scheme": "google-oidc", "email": EMAIL}):
+            source["verify"] = verify
+            server.write_config()
+            done = server.cli("check", "--offline")
+            case.true(done.returncode == 2 and b"audience" in done.stderr, f"{verify}: {done}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* signer.c - what a request says of its signer, and what comes from there. The first byte chooses: a URL that may be called or not, or a
- * certificate, which may be any bytes. */
+/* signer.c - what a request says of its signer, and what comes from there. The first byte chooses: a URL that may be called or not, a certificate, which may
+ * be any bytes, or a token of Google's. */
 #include "millrace/pubkey.h"
+#include "sources/webhook/oidc.h"
 #include "sources/webhook/vendor_url.h"
 
 #include <stdio.h>
@@ -49,6 +50,21 @@ static void certificate(struct mr_str s)
         fail("a signature that is none holds");
     if (!ok && verdict != why)
         fail("two opinions of one certificate");
+    bool document = oidc_certs_check(s, &why);
+    if (document != !why)
+        fail("no reason, or one too many, of a document of certificates");
+}
+
+/* Nobody has signed it. */
+static void token(struct mr_str s)
+{
+    const struct oidc_wanted wanted = {"a", "e", 60000000};
+    struct mr_buf scratch;
+    bool unknown;
+    mr_buf_init(&scratch, 4 * s.n + 4096);
+    if (mr_buf_reserve(&scratch, 2 * s.n + 2048) && !oidc_judge(s, MR_STR("{\"k\":\"no certificate\",\"l\":7}"), &wanted, INT64_C(1800000000000000), &scratch, &unknown))
+        fail("a token that nobody signed holds");
+    mr_buf_free(&scratch);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
@@ -60,10 +76,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
         return 0;
     memcpy(copy, bytes, n);
     struct mr_str rest = {copy + 1, n - 1};
-    if (bytes[0] % 2 == 0)
+    if (bytes[0] % 3 == 0)
         url(rest);
-    else
+    else if (bytes[0] % 3 == 1)
         certificate(rest);
+    else
+        token(rest);
     free(copy);
     return 0;
 }

@@ -84,7 +84,7 @@ static void options_of(uint8_t choice, struct mr_verify_options *o, struct mr_se
     secrets[1] = (struct mr_secret){text(second), strlen(second), NULL};
     if (s->key == MR_KEY_BASE64 && !s->key_prefix)
         secrets[0].value += 6, secrets[0].n -= 6, secrets[1].value += 6, secrets[1].n -= 6;
-    *o = (struct mr_verify_options){.scheme = text(s->name), .secrets = {secrets, 2}, .digest = MR_SHA256};
+    *o = (struct mr_verify_options){.scheme = text(s->name), .secrets = {secrets, 2}, .digest = MR_SHA256, .audience = text("a"), .email = text("e")};
     if (strcmp(o->scheme, "hmac") != 0 && strcmp(o->scheme, "token") != 0)
         return;
     o->header = text("X-Sig");

@@ -6,7 +6,7 @@
 
 #include "millrace/buf.h"
 
-enum { MR_JWT_SIGNATURE_MAX = 64 };
+enum { MR_JWT_SIGNATURE_MAX = 1024 }; /* RSA of 8192 bits */
 struct mr_jwt {
     struct mr_str signed_text; /* "header.payload", of the token */
     struct mr_str header, claims; /* JSON that was checked, in scratch */

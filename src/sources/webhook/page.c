@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* page.c - `millrace config schemes`: the scheme table as a page for people (docs/webhook-schemes.md). */
+#include "oidc.h"
 #include "scheme.h"
 
 static const char intro[] =
@@ -39,14 +40,16 @@ static const char outro[] =
     "time are fields of the body, it writes them over those that the body has, so a captured request will do. For public keys and certificates only the vendor can sign: hold a\n"
     "captured request against the config with `millrace explain`.\n"
     "\n"
-    "## Certificates that a request names: SNS, PayPal\n"
+    "## Certificates that a request names: SNS, PayPal, Google\n"
     "\n"
     "    sns_orders:\n"
     "      webhook: {path: /hooks/sns, verify: {scheme: sns}, handshake: {kind: sns, topics: [\"arn:aws:sns:eu-west-1:123456789012:orders\"]}, dedup: {id: /MessageId}}\n"
     "    paypal:\n"
     "      webhook: {path: /hooks/paypal, verify: {scheme: paypal, secrets: [\"${env:PAYPAL_WEBHOOK_ID}\"]}, dedup: {id: /id}}\n"
+    "    pubsub: # push with authentication; also Cloud Tasks and Cloud Scheduler\n"
+    "      webhook: {path: /hooks/pubsub, verify: {scheme: google-oidc, audience: \"https://hooks.example.com/hooks/pubsub\", email: push@project.iam.gserviceaccount.com}, dedup: {id: /message/messageId}}\n"
     "\n"
-    "The certificate is fetched by https from where the vendor has them (`https://sns.REGION.amazonaws.com/NAME.pem`, `https://api.paypal.com/v1/notifications/certs/CERT-…`) and\n"
+    "The certificate is fetched by https from where the vendor has them (`https://sns.REGION.amazonaws.com/NAME.pem`, `https://api.paypal.com/v1/notifications/certs/CERT-…`, `" OIDC_CERTS_URL "`) and\n"
     "from nowhere else: no redirects, no private addresses, 64 KiB at most, off the loop. Until it is here the vendor gets 503 with Retry-After and sends again, which both\n"
     "do. It serves for a week and is asked for again after a day. A URL under which there is no certificate is known for a minute, and requests that name it are\n"
     "refused as forged; a host that cannot be reached is asked again after half a minute. A source asks for one URL a second, eight at once, and a\n"
@@ -135,6 +138,9 @@ static void put_how(const struct mr_scheme *s, struct mr_buf *out)
         mr_buf_printf(out, "RSA PKCS #1 v1.5, %s, by the certificate of `%s`%s", s->version ? "SHA-1 or SHA-256" : "SHA-256", s->cert_url,
                       s->keyless ? "; no secret" : "; the secret is the webhook's id");
         break;
+    case MR_KIND_OIDC:
+        mr_buf_puts(out, "OpenID token of Google's, RS256; no secret: `audience` and `email`");
+        break;
     case MR_KIND_JWT:
         mr_buf_printf(out, "JSON Web Token, %s", s->jwt_es256 ? "ES256; the secret is the public key" : "HS256");
         break;
@@ -161,7 +167,7 @@ static void put_time(const struct mr_scheme *s, struct mr_buf *out)
 {
     static const char *const units[] = {[MR_UNIT_S] = "s", [MR_UNIT_MS] = "ms", [MR_UNIT_RFC3339] = "RFC 3339"};
     if (!s->timestamp) {
-        mr_buf_puts(out, "none");
+        mr_buf_puts(out, s->kind == MR_KIND_OIDC ? "the token's own" : "none");
         return;
     }
     put_code(out, s->timestamp);

@@ -539,6 +539,14 @@ static bool has_cert(struct webhook *w, struct mr_signed_request *req, struct mr
     return false;
 }
 
+static void no_cert_yet(struct webhook *w, struct mr_http_request *req)
+{
+    struct mr_http_answer a;
+    mr_cell_add(w->unavailable, 1);
+    unavailable(&a, MR_STR("{\"error\":\"certificate not here yet, send again\"}\n"));
+    mr_http_answer(req, &a);
+}
+
 static void on_request(void *arg, struct mr_http_request *req, const struct mr_http_head *head, struct mr_str body)
 {
     struct hub *h = arg;
@@ -566,15 +574,16 @@ static void on_request(void *arg, struct mr_http_request *req, const struct mr_h
     }
     struct mr_str cert_url = {0};
     if (!has_cert(w, &signed_request, &cert_url)) {
-        struct mr_http_answer a;
-        mr_cell_add(w->unavailable, 1);
-        unavailable(&a, MR_STR("{\"error\":\"certificate not here yet, send again\"}\n"));
-        mr_http_answer(req, &a);
+        no_cert_yet(w, req);
         return;
     }
     struct mr_verified verified;
     int64_t now_us = mr_wall_us();
     mr_verify(w->verifier, &signed_request, now_us, &verified);
+    if (verified.unknown_key && signers_refresh(w->signers, cert_url)) {
+        no_cert_yet(w, req);
+        return;
+    }
     if (verified.cause != MR_CAUSE_NONE) {
         refuse_verdict(w, req, &sight.head, body, now_us, &verified);
         return;

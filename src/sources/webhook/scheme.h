@@ -29,6 +29,7 @@ enum mr_scheme_kind {
     MR_KIND_ED25519, /* the secrets are public keys */
     MR_KIND_ECDSA,
     MR_KIND_RSA, /* PKCS #1 v1.5 by a certificate whose URL the request names; the secrets, if any, are parts of the text */
+    MR_KIND_OIDC, /* Google's OpenID token, by certificates from one URL; there is no secret, but whom the token must be for and from */
     MR_KIND_JWT, /* a JSON Web Token over a digest of the body: HS256, or with MR_KIND_ECDSA's keys ES256 */
 };
 
@@ -65,8 +66,9 @@ struct mr_scheme {
     const char *one_item; /* JSON array of the body that must have one item: only the first is signed */
     const char *jwt_claim, *jwt_issuer; /* claim with the hex SHA-256 of the body; iss, or NULL */
     bool jwt_es256;
-    const char *cert_url;              /* RSA: "header:Name" or "json:/pointer" */
+    const char *cert_url;              /* RSA: "header:Name" or "json:/pointer"; OIDC: the URL itself */
     bool (*cert_url_ok)(struct mr_str url); /* host, path, https: all else is somebody's wish that we call somewhere */
+    bool (*cert_ok)(struct mr_str body, const char **why); /* is what came from there what is wanted? */
     const char *version;               /* RSA: json:/pointer to "1" (SHA-1) or "2" (SHA-256); NULL: SHA-256 */
     const char *algorithm, *algorithm_is; /* header that must say so, in letters of any case */
     bool keyless;                      /* there is no secret */
@@ -88,7 +90,7 @@ struct mr_verify_options {
     struct mr_secrets secrets;
     struct mr_list retiring; /* of mr_retiring; numbered behind the secrets */
     int digest, encoding, key, unit; /* hmac's parts */
-    char *header, *prefix, *separator, *assign, *take, *text, *timestamp, *id, *signature;
+    char *header, *prefix, *separator, *assign, *take, *text, *timestamp, *id, *signature, *audience, *email;
     int64_t tolerance_ms; /* 0: the scheme's */
 };
 extern const struct mr_option mr_verify_rows[];
@@ -121,6 +123,7 @@ struct mr_verified {
     unsigned secret;     /* which matched */
     const char *covers;  /* body, token, none */
     char reason[160];    /* for explain and a sampled log line; neither secret nor digest gets in */
+    bool unknown_key;    /* OIDC: refused, but newer certificates might have its key */
 };
 
 struct mr_verifier;

@@ -120,6 +120,8 @@ const struct mr_option mr_verify_rows[] = {
      .choices = units,
      .doc = "hmac: how the time is written."},
     {.name = "id", .type = MR_T_STRING, .offset = AT(id), .doc = "hmac: `header:Name` that {id} stands for."},
+    {.name = "audience", .type = MR_T_STRING, .offset = AT(audience), .doc = "google-oidc: whom the token must be for; the push endpoint's address, if nothing else was given there."},
+    {.name = "email", .type = MR_T_STRING, .offset = AT(email), .doc = "google-oidc: the service account that must have sent it."},
     {.name = "tolerance",
      .type = MR_T_DURATION,
      .offset = AT(tolerance_ms),

@@ -227,7 +227,7 @@ enum mr_code mr_sign(struct mr_verifier *v, const struct mr_signed_request *req,
     mr_buf_clear(changed);
     if (s->none)
         return MR_OK;
-    if (s->kind == MR_KIND_ED25519 || s->kind == MR_KIND_ECDSA || s->kind == MR_KIND_RSA || s->jwt_es256)
+    if (s->kind == MR_KIND_ED25519 || s->kind == MR_KIND_ECDSA || s->kind == MR_KIND_RSA || s->kind == MR_KIND_OIDC || s->jwt_es256)
         return cannot(s, "only the vendor has the private key; send a captured request, or try `explain`", err);
     if (s->signature && v->covers_body)
         return cannot(s, "the signature would be a part of the body that it signs", err);
@@ -310,7 +310,7 @@ static bool guess_ended(struct mr_verifier *v, const struct mr_signed_request *r
 void mr_verify_guess(struct mr_verifier *v, const struct mr_signed_request *req, struct mr_buf *out)
 {
     enum mr_scheme_kind kind = v->scheme.kind;
-    if (v->scheme.none || v->scheme.groups || kind == MR_KIND_TOKEN || kind == MR_KIND_BASIC || kind == MR_KIND_JWT || kind == MR_KIND_RSA ||
+    if (v->scheme.none || v->scheme.groups || kind == MR_KIND_TOKEN || kind == MR_KIND_BASIC || kind == MR_KIND_JWT || kind == MR_KIND_RSA || kind == MR_KIND_OIDC ||
         guess_ended(v, req, out) || guess_url(v, req, out))
         return;
     struct mr_str body = req->body;

@@ -3,7 +3,6 @@
  * is fetched again. */
 #include "signers.h"
 
-#include "millrace/pubkey.h"
 #include "rate.h"
 
 #include <stdio.h>
@@ -17,6 +16,7 @@ enum {
     USABLE_MS = 7 * FRESH_MS,
     NOT_THERE_MS = 60 * 1000,
     UNREACHED_MS = 30 * 1000,
+    YOUNG_MS = 5 * 60 * 1000, /* keys that are not in a document so young do not exist */
 };
 static const struct rate_options pace = {.per_second = 1, .burst = 8};
 
@@ -26,7 +26,7 @@ struct place {
     struct signers *of;
     enum what what;
     bool out, proved;
-    uint64_t used_ms, again_ms /* not asked for before */, ends_ms;
+    uint64_t came_ms, used_ms, again_ms /* not asked for before */, ends_ms;
     struct mr_buf pem;
     char reason[600];
     char url[MR_FETCH_URL_MAX + 1];
@@ -36,17 +36,18 @@ struct signers {
     struct mr_client *client;
     struct mr_loop *loop;
     const char *source;
+    bool (*check)(struct mr_str body, const char **why);
     struct bucket bucket;
     unsigned out;
     struct place places[PLACES];
 };
 
-struct signers *signers_new(struct mr_client *client, struct mr_loop *loop, const char *source)
+struct signers *signers_new(struct mr_client *client, struct mr_loop *loop, const char *source, bool (*check)(struct mr_str body, const char **why))
 {
     struct signers *s = calloc(1, sizeof *s);
     if (!s)
         return NULL;
-    *s = (struct signers){.client = client, .loop = loop, .source = source};
+    *s = (struct signers){.client = client, .loop = loop, .source = source, .check = check};
     for (size_t i = 0; i < PLACES; i++) {
         s->places[i].of = s;
         mr_buf_init(&s->places[i].pem, PEM_MAX);
@@ -84,13 +85,14 @@ static void is_not_there(struct place *p, uint64_t now_ms, const char *why)
 static void came(struct place *p, uint64_t now_ms, struct mr_str body)
 {
     const char *why;
-    if (body.n > PEM_MAX || !mr_cert_check(body, &why)) {
+    if (body.n > PEM_MAX || !p->of->check(body, &why)) {
         is_not_there(p, now_ms, body.n > PEM_MAX ? "larger than any" : why);
         return;
     }
     mr_buf_clear(&p->pem);
     mr_buf_put(&p->pem, body.p, body.n);
     p->what = HERE;
+    p->came_ms = now_ms;
     p->again_ms = now_ms + FRESH_MS;
     p->ends_ms = now_ms + USABLE_MS;
 }
@@ -169,6 +171,22 @@ enum signer_state signers_find(struct signers *s, struct mr_str url, struct sign
     out->pem = mr_buf_str(&p->pem);
     out->reason = p->reason;
     return p->what == HERE ? SIGNER_HERE : p->what == NOT_THERE ? SIGNER_NOT_THERE : SIGNER_ON_ITS_WAY;
+}
+
+bool signers_refresh(struct signers *s, struct mr_str url)
+{
+    uint64_t now_ms = mr_loop_now_ms(s->loop);
+    for (size_t i = 0; i < PLACES; i++) {
+        struct place *p = &s->places[i];
+        if (p->what != HERE || !mr_str_eq(mr_str_c(p->url), url))
+            continue;
+        if (!p->out && now_ms - p->came_ms >= YOUNG_MS) {
+            p->again_ms = now_ms;
+            fetch(p, now_ms);
+        }
+        return p->out;
+    }
+    return false;
 }
 
 void signers_proved(struct signers *s, struct mr_str url)

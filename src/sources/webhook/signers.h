@@ -13,7 +13,8 @@
 #include "millrace/log.h"
 
 struct signers;
-struct signers *signers_new(struct mr_client *client, struct mr_loop *loop, const char *source); /* NULL: no memory */
+/* check: is it what is wanted? */
+struct signers *signers_new(struct mr_client *client, struct mr_loop *loop, const char *source, bool (*check)(struct mr_str body, const char **why)); /* NULL: no memory */
 void signers_free(struct signers *s); /* NULL is harmless; what is out is canceled */
 
 enum signer_state { SIGNER_HERE, SIGNER_ON_ITS_WAY /* or cannot be reached: the sender may come again */, SIGNER_NOT_THERE };
@@ -22,6 +23,8 @@ struct signer {
     const char *reason; /* NOT_THERE: as long */
 };
 enum signer_state signers_find(struct signers *s, struct mr_str url, struct signer *out);
+/* What is here lacks a key that a request names: newer ones are asked for, unless they came a moment ago. false: they did, so there is no such key. */
+bool signers_refresh(struct signers *s, struct mr_str url);
 void signers_proved(struct signers *s, struct mr_str url); /* a signature held by it */
 
 #endif

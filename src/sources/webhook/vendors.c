@@ -2,8 +2,11 @@
 /* vendors.c - the vendors, as rows. Formats as their own documentation or libraries give them; where a library is laxer than
  * scheme.h's rules (no bound on future times, say), the rules hold. Most vendors sign the body alone, by HMAC: BODY_MAC. */
 #include "handshake.h"
+#include "oidc.h"
 #include "scheme.h"
 #include "vendor_url.h"
+
+#include "millrace/pubkey.h"
 
 enum { MINUTE_MS = 60000, FIVE_MINUTES_MS = 5 * MINUTE_MS, TEN_MINUTES_MS = 10 * MINUTE_MS };
 
@@ -346,6 +349,7 @@ const struct mr_scheme mr_schemes[] = {
      .covers = "body",
      .cert_url = "json:/SigningCertURL",
      .cert_url_ok = is_sns_cert_url,
+     .cert_ok = mr_cert_check,
      .version = "json:/SignatureVersion",
      .keyless = true,
      .dedup_doc = "`/MessageId`"},
@@ -362,9 +366,22 @@ const struct mr_scheme mr_schemes[] = {
      .covers = "crc32",
      .cert_url = "header:PAYPAL-CERT-URL",
      .cert_url_ok = is_paypal_cert_url,
+     .cert_ok = mr_cert_check,
      .algorithm = "PAYPAL-AUTH-ALGO",
      .algorithm_is = "SHA256withRSA",
      .dedup_doc = "`/id`"},
+
+    {.name = "google-oidc",
+     .kind = MR_KIND_OIDC,
+     .header = "Authorization",
+     .prefix = "Bearer ",
+     .text = "",
+     .tolerance_ms = MINUTE_MS,
+     .covers = "token",
+     .cert_url = OIDC_CERTS_URL,
+     .cert_ok = oidc_certs_check,
+     .keyless = true,
+     .dedup_doc = "`/message/messageId`"},
 
     /* -- JSON Web Tokens over a digest of the body */
     {.name = "netlify",

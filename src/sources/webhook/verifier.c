@@ -89,6 +89,7 @@ static enum mr_code add_key(struct mr_verifier *v, struct mr_str secret, struct 
         key->mac = mr_hmac_key_new(v->scheme.digest, secret);
         break;
     case MR_KIND_RSA:
+    case MR_KIND_OIDC:
     case MR_KIND_HASH:
     case MR_KIND_TOKEN:
     case MR_KIND_BASIC:
@@ -256,6 +257,16 @@ static enum mr_code check_pieces(struct mr_verifier *v, struct mr_err *err)
     return MR_OK;
 }
 
+static enum mr_code take_oidc(struct mr_verifier *v, const struct mr_verify_options *o, struct mr_err *err)
+{
+    if (!o->audience || !*o->audience || !o->email || !*o->email)
+        return mr_err_set(err, MR_ECONFIG, "scheme %s needs `audience` and `email`: Google signs for anybody, and they say that it is meant for you, and by whom",
+                          v->scheme.name);
+    v->audience = strdup(o->audience);
+    v->email = strdup(o->email);
+    return v->audience && v->email ? MR_OK : mr_err_set(err, MR_ENOMEM, "verify");
+}
+
 static enum mr_code fill(struct mr_verifier *v, const struct mr_verify_options *o, struct mr_err *err)
 {
     if ((strcmp(v->scheme.name, "hmac") == 0 || strcmp(v->scheme.name, "token") == 0) && take_parts(v, o, err) != MR_OK)
@@ -268,6 +279,8 @@ static enum mr_code fill(struct mr_verifier *v, const struct mr_verify_options *
     if (!v->text)
         return mr_err_set(err, MR_ENOMEM, "verify");
     if (cut_template(v, err) != MR_OK || check_pieces(v, err) != MR_OK)
+        return err->code;
+    if (v->scheme.kind == MR_KIND_OIDC && take_oidc(v, o, err) != MR_OK)
         return err->code;
     if (v->scheme.keyless) {
         v->keys[v->keys_count++].until_us = INT64_MAX; /* an empty one, so that there is something to try */
@@ -338,6 +351,8 @@ void mr_verifier_free(struct mr_verifier *v)
     mr_buf_free(&v->scratch);
     mr_buf_free(&v->message);
     free(v->signature);
+    free(v->audience);
+    free(v->email);
     free(v->text);
     free(v->header);
     free(v->prefix);

@@ -55,7 +55,7 @@ struct mr_verifier {
     struct key keys[SECRETS_MAX];
     size_t keys_count;
     struct mr_hmac_key *blind; /* of random bytes: tokens are compared by their MACs, which says nothing of them */
-    char *header, *prefix, *take, *timestamp, *id, *signature;
+    char *header, *prefix, *take, *timestamp, *id, *signature, *audience, *email;
     struct place time, where; /* where the timestamp and the signatures are */
     int64_t now_us; /* while one request is judged */
     bool covers_body, reads_json;

@@ -2,6 +2,7 @@
 /* verify.c - judges a request by a verifier: reads signatures, time and id from where the scheme has them, fills the pieces of the
  * signed text with slices of the request, and runs one MAC a secret over them, so that a large body is not copied. */
 #include "jwt.h"
+#include "oidc.h"
 #include "place.h"
 #include "verifier.h"
 
@@ -556,6 +557,10 @@ bool mr_verifier_cert_url(struct mr_verifier *v, const struct mr_signed_request 
 {
     const struct mr_scheme *s = &v->scheme;
     struct mr_verified out;
+    if (s->kind == MR_KIND_OIDC) {
+        *url = mr_str_c(s->cert_url);
+        return true;
+    }
     bool header = s->cert_url && strncmp(s->cert_url, "header:", 7) == 0;
     struct place place = {header ? PLACE_HEADER : PLACE_JSON, mr_str_c(s->cert_url ? s->cert_url + (header ? 7 : 5) : "")};
     return s->kind == MR_KIND_RSA && verifier_scratch(v, req) && (header || mr_json_check(req->body, NULL) == MR_OK) &&
@@ -760,6 +765,31 @@ static void judge_jwt(struct mr_verifier *v, const struct mr_signed_request *req
     refuse(out, MR_CAUSE_SIGNATURE, "the token's signature matches none of %zu secrets", v->keys_count);
 }
 
+static void judge_oidc(struct mr_verifier *v, const struct mr_signed_request *req, struct mr_verified *out)
+{
+    const struct mr_scheme *s = &v->scheme;
+    const struct oidc_wanted wanted = {v->audience, v->email, s->tolerance_ms * 1000};
+    struct mr_str value;
+    size_t prefix = strlen(s->prefix);
+    if (!only_header(req->head, mr_str_c(s->header), &value, out))
+        return;
+    if (value.n < prefix || strncasecmp(value.p, s->prefix, prefix) != 0) {
+        refuse(out, MR_CAUSE_FORMAT, "header %s does not begin with \"%s\"", s->header, s->prefix);
+        return;
+    }
+    if (req->cert.n == 0) {
+        refuse_no_cert(v, req, out);
+        return;
+    }
+    if (!mr_buf_reserve(&v->scratch, 2 * value.n + req->cert.n + 64)) {
+        refuse(out, MR_CAUSE_FORMAT, "no memory for the token");
+        return;
+    }
+    const char *why = oidc_judge((struct mr_str){value.p + prefix, value.n - prefix}, req->cert, &wanted, v->now_us, &v->scratch, &out->unknown_key);
+    if (why)
+        refuse(out, MR_CAUSE_SIGNATURE, "%s", why);
+}
+
 void mr_verify(struct mr_verifier *v, const struct mr_signed_request *req, int64_t now_us, struct mr_verified *out)
 {
     const struct mr_scheme *s = &v->scheme;
@@ -767,6 +797,7 @@ void mr_verify(struct mr_verifier *v, const struct mr_signed_request *req, int64
     out->cause = MR_CAUSE_NONE;
     out->secret = 0;
     out->reason[0] = 0;
+    out->unknown_key = false;
     out->covers = s->none ? "none" : s->covers ? s->covers : v->covers_body ? "body" : "token";
     if (s->none)
         return;
@@ -776,6 +807,8 @@ void mr_verify(struct mr_verifier *v, const struct mr_signed_request *req, int64
         judge_token(v, req, out);
     else if (s->kind == MR_KIND_JWT)
         judge_jwt(v, req, now_us, out);
+    else if (s->kind == MR_KIND_OIDC)
+        judge_oidc(v, req, out);
     else if (s->groups)
         judge_groups(v, req, now_us, out);
     else

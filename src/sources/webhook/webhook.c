@@ -381,7 +381,8 @@ static enum mr_code open_(void *self, struct mr_source *src, const void *options
     w->kept = keeper_source(w->hub->keeper, w->name, &w->o->quarantine);
     if (webhook_verifier(w->o, NULL, &w->verifier, err) != MR_OK)
         return err->code;
-    if (mr_verifier_scheme(w->verifier)->cert_url && !(w->signers = signers_new(w->hub->core->client, w->hub->core->loop, w->name)))
+    const struct mr_scheme *s = mr_verifier_scheme(w->verifier);
+    if (s->cert_url && !(w->signers = signers_new(w->hub->core->client, w->hub->core->loop, w->name, s->cert_ok)))
         return mr_err_set(err, MR_ENOMEM, "source %s", w->name);
     return MR_OK;
 }

@@ -251,7 +251,7 @@ static const char *secret_for(const struct mr_scheme *s)
 /* Those whose signature stands in the body, and those of a private key, have their tests elsewhere. */
 static bool can_sign(const struct mr_scheme *s)
 {
-    return !s->signature && s->kind != MR_KIND_RSA && s->kind != MR_KIND_ED25519 && s->kind != MR_KIND_ECDSA && !s->jwt_es256;
+    return !s->signature && s->kind != MR_KIND_RSA && s->kind != MR_KIND_OIDC && s->kind != MR_KIND_ED25519 && s->kind != MR_KIND_ECDSA && !s->jwt_es256;
 }
 
 static void what_every_scheme_signs_it_accepts(void **state)
