@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "net/http_answer.h"
 
+#include "millrace/clock.h"
+
 #include <assert.h>
 #include <stdio.h>
+#include <time.h>
+
+enum { DATE_MS = 250 };
 
 /* Ready-made: formatting a status line for each answer costs more than parsing a small request. */
 #define STATUS_LINES(X)                                                                                                \
@@ -98,7 +103,22 @@ static char *put_decimal(char *at, size_t v)
     return at;
 }
 
-size_t mr_answer_head(char out[static MR_ANSWER_ROOM], const struct mr_http_answer *answer, bool http10, bool close)
+struct mr_str mr_answer_date(struct mr_answer_date *d, uint64_t now_ms)
+{
+    static const char days[][4] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
+    static const char months[][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+    if (!d->made_ms || now_ms - d->made_ms >= DATE_MS) {
+        time_t now = (time_t)(mr_wall_us() / 1000000);
+        struct tm t;
+        gmtime_r(&now, &t);
+        snprintf(d->line, sizeof d->line, "Date: %s, %02u %s %04u %02u:%02u:%02u GMT\r\n", days[t.tm_wday % 7], (unsigned)t.tm_mday % 100, months[t.tm_mon % 12],
+                 (unsigned)(t.tm_year + 1900) % 10000, (unsigned)t.tm_hour % 100, (unsigned)t.tm_min % 100, (unsigned)t.tm_sec % 100);
+        d->made_ms = now_ms ? now_ms : 1;
+    }
+    return mr_str_c(d->line);
+}
+
+size_t mr_answer_head(char out[static MR_ANSWER_ROOM], const struct mr_http_answer *answer, struct mr_str date, bool http10, bool close)
 {
     assert(answer->status >= 100 && answer->status <= 999);
     struct mr_str line = status_line(answer->status);
@@ -107,6 +127,7 @@ size_t mr_answer_head(char out[static MR_ANSWER_ROOM], const struct mr_http_answ
         at = put(at, line);
     else
         at += snprintf(at, 64, "HTTP/1.1 %d Status\r\n", answer->status);
+    at = put(at, date);
     if (answer->content_type.n > 0) {
         assert(answer->content_type.n <= 256);
         at = put(at, MR_STR("Content-Type: "));

@@ -49,8 +49,14 @@ const char *mr_http_cause_name(enum mr_http_cause cause);
 void mr_http_refusal(enum mr_http_cause cause, struct mr_http_answer *answer); /* all parts constant; closes */
 
 enum { MR_ANSWER_ROOM = 512 }; /* status line and our own header lines always fit */
+/* "Date: Fri, 27 Nov 2026 06:20:17 GMT\r\n" (RFC 9110, 6.6.1), made anew at most a few times a second. */
+struct mr_answer_date {
+    uint64_t made_ms; /* of the loop's clock; 0: never */
+    char line[40];
+};
+struct mr_str mr_answer_date(struct mr_answer_date *date, uint64_t now_ms);
 /* Status line and headers up to the extra ones. Returns their length. Body and extra lines are sent as they are. */
-size_t mr_answer_head(char out[static MR_ANSWER_ROOM], const struct mr_http_answer *answer, bool http10, bool close);
+size_t mr_answer_head(char out[static MR_ANSWER_ROOM], const struct mr_http_answer *answer, struct mr_str date, bool http10, bool close);
 bool mr_answer_bodyless(int status);
 
 #endif

@@ -250,9 +250,9 @@ static void conn_send(struct mr_conn *c, struct mr_str bytes)
         mr_conn_wire(c, bytes);
 }
 
-static size_t flatten(char *out, const struct mr_http_answer *a, bool http10, bool close, bool with_body)
+static size_t flatten(char *out, const struct mr_http_answer *a, struct mr_str date, bool http10, bool close, bool with_body)
 {
-    size_t n = mr_answer_head(out, a, http10, close);
+    size_t n = mr_answer_head(out, a, date, http10, close);
     if (a->extra.n > 0) {
         memcpy(out + n, a->extra.p, a->extra.n);
         n += a->extra.n;
@@ -279,7 +279,8 @@ static void send_answer(struct mr_conn *c, const struct mr_http_answer *a)
             return;
         }
     }
-    size_t n = flatten(bytes, a, c->begun && c->parse.http10, c->close_after, with_body);
+    struct mr_str date = mr_answer_date(&c->server->date, mr_loop_now_ms(c->server->loop));
+    size_t n = flatten(bytes, a, date, c->begun && c->parse.http10, c->close_after, with_body);
     conn_send(c, (struct mr_str){bytes, n});
     if (bytes != here)
         free(bytes);

@@ -152,6 +152,7 @@ struct mr_http_server {
     void *closed_arg;
     struct mr_link all, ready;
     struct mr_link due[MR_CONN_STATE_COUNT];
+    struct mr_answer_date date;
     struct mr_parse_table table;
     struct mr_peer *peers[MR_PEER_CHAINS];
     struct mr_cell *open;

@@ -60,7 +60,7 @@ static void refuse_plain(struct mr_conn *c)
     char head[MR_ANSWER_ROOM];
     mr_http_refusal(MR_CAUSE_TLS_PLAIN, &answer);
     mr_buf_clear(wire);
-    mr_buf_put(wire, head, mr_answer_head(head, &answer, false, true));
+    mr_buf_put(wire, head, mr_answer_head(head, &answer, mr_answer_date(&c->server->date, mr_loop_now_ms(c->server->loop)), false, true));
     mr_buf_put(wire, answer.body.p, answer.body.n);
     if (send_wire(c))
         fail(c, MR_CAUSE_TLS_PLAIN);
