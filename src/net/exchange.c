@@ -10,6 +10,8 @@
 
 enum { CONNECT_MS = 10000, STALL_MS = 30000, TOTAL_MS = 5 * 60000, BODY_MAX = 64 << 20, RATIO_MAX = 200, RATIO_FROM = 1 << 20, HOPS_MAX = 5 };
 
+static const int64_t LAST_SECOND = INT64_C(253402300799); /* of the year 9999 */
+
 static const struct {
     const char *name, *text;
     enum mr_code code;
@@ -69,7 +71,7 @@ static int64_t date_of(const struct mr_header *headers, size_t count)
         memcpy(text, value.p, value.n);
         text[value.n] = 0;
         time_t t = curl_getdate(text, NULL);
-        return t > 0 ? (int64_t)t * 1000000 : 0;
+        return t > 0 && t <= LAST_SECOND ? (int64_t)t * 1000000 : 0;
     }
     return 0;
 }

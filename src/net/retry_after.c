@@ -4,6 +4,7 @@
 
 #include <curl/curl.h>
 
+static const int64_t LAST_SECOND = INT64_C(253402300799); /* of the year 9999 */
 static const int64_t YEAR_MS = INT64_C(366) * 24 * 3600 * 1000;
 
 static bool is_digit(char c)
@@ -49,7 +50,7 @@ static bool read_date(struct mr_str s, int64_t now_us, int64_t *ms)
     for (size_t i = 0; i < MR_COUNT(days); i++)
         day |= memcmp(text, days[i], 3) == 0;
     time_t t = day ? curl_getdate(text, NULL) : -1;
-    if (t < 0)
+    if (t < 0 || t > LAST_SECOND)
         return false;
     int64_t left_us = (int64_t)t * 1000000 - now_us;
     *ms = left_us > 0 ? (left_us + 999) / 1000 : 0;

@@ -94,6 +94,9 @@ class World:
     def do_headers(self, conn, *_):
         conn.sendall(answer(b"", headers=[b"X-One: 1", b"x-two:  2 ", b"X-One: again", b"Empty:", b"Date: Sun, 06 Nov 1994 08:49:37 GMT"]))
 
+    def do_date(self, conn, method, target, *_):
+        conn.sendall(answer(b"", headers=[b"Date: " + target.split("?")[1].replace("_", " ").encode()]))
+
     def do_many(self, conn, *_):
         conn.sendall(answer(b"", headers=[b"X-%d: y" % n for n in range(400)]))
 
@@ -241,6 +244,8 @@ def test_an_answer_comes_whole_and_its_headers_in_order():
         case.equal(end["headers"], [["Content-Length", "0"], ["X-One", "1"], ["x-two", "2"], ["X-One", "again"], ["Empty", ""],
                                     ["Date", "Sun, 06 Nov 1994 08:49:37 GMT"]])
         case.equal(end["date_us"], 784111777 * 1000000, "RFC 9110's own example")
+        for date, want in (("Tue, 14 Nov 2120000023 22:14:GMT", 0), ("soon", 0), ("", 0), ("Fri, 31 Dec 9999 23:59:59 GMT", 253402300799000000)):
+            case.equal(one(w.url + "/date?" + date.replace(" ", "_"))["date_us"], want, date)
         case.equal(one(w.url + "/interim")["headers"], [["Content-Length", "4"], ["X-Late", "1"]], "not those of the interim answer")
         end = one(w.url + "/trailers")
         case.equal((end["sha256"], end["headers"]), (sha(b"hello"), [["Transfer-Encoding", "chunked"]]))

@@ -46,6 +46,8 @@ static void what_a_header_says(void **state)
         {"Wed, 18 Dec 2024 22:13:20 GMT", -1}, /* over a year */
         {"tomorrow at nine o'clock in the morning", -1},
         {"Mon", -1},
+        {"Tue, 14 Nov 2120000023 22:14:GMT", -1}, /* found by fuzzing: more microseconds than any */
+        {"Tue, 14 Nov 9999 22:14:50 GMT", -1},
         {"Fri, 31 Foo 2023 00:00:00 GMT", -1},
         {"2023-11-14T22:14:50Z and some more", -1},
     };
