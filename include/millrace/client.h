@@ -67,6 +67,7 @@ struct mr_exchange {
     bool gzip;                              /* asked for, and decoded */
     bool http2;                             /* if the other side has it, over TLS; else HTTP/1.1 alone */
     bool follow;      /* GET and HEAD: redirects within the same scheme, host and port, five at most; else a redirect is an answer like any */
+    bool direct;      /* never through the proxy: what is only reached from this machine */
     bool public_only; /* no address that is private, reserved or our own */
     const char *ca, *cert, *key; /* PEM files: trusted instead of the system's; ours, if the other side wants one */
     const char *connect_to;      /* HOST:PORT where to connect whatever the URL says; NULL: as it says */

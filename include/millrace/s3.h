@@ -8,7 +8,7 @@
 #ifndef MILLRACE_S3_H
 #define MILLRACE_S3_H
 
-#include "millrace/client.h"
+#include "millrace/aws_keys.h"
 
 enum mr_s3_style { MR_S3_STYLE_AUTO, MR_S3_STYLE_PATH, MR_S3_STYLE_HOST };
 
@@ -18,7 +18,7 @@ struct mr_s3_options { /* all copied */
     struct mr_str endpoint; /* "https://host:port"; empty: AWS */
     struct mr_str region;   /* empty: us-east-1, or what the bucket says */
     enum mr_s3_style style;
-    struct mr_str access_key, secret_key, session_token;
+    struct mr_aws_keys *keys; /* borrowed until the bucket is closed */
     const char *ca; /* PEM file; NULL: the system's */
     unsigned tries; /* of a call; 0: 8 */
     int64_t base_ms, cap_ms; /* waits between them, with full jitter; 0: 100 ms, 20 s */
@@ -34,7 +34,7 @@ enum mr_s3_outcome {
     MR_S3_NO_UPLOAD,  /* completed, aborted, or never begun */
     MR_S3_NOT_FOUND,  /* no such object */
     MR_S3_EXISTS,     /* a condition did not hold */
-    MR_S3_DENIED,     /* these keys may not, are unknown, or have ended */
+    MR_S3_DENIED,     /* these keys may not, are unknown, or have ended and there are no others */
     MR_S3_FAILED,     /* asked wrongly, or there is no such bucket */
     MR_S3_UNREACHED,  /* all tries are used up */
     MR_S3_CANCELED

@@ -271,7 +271,7 @@ static CURLcode set_bounds(struct mr_flight *f)
     SET(CURLOPT_NOSIGNAL, 1L);
     SET(CURLOPT_FOLLOWLOCATION, 0L); /* libcurl would take headers of the caller's to other hosts */
     SET(CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
-    SET(CURLOPT_PROXY, f->client->proxy ? f->client->proxy : "");
+    SET(CURLOPT_PROXY, f->client->proxy && !x->direct ? f->client->proxy : "");
     SET(CURLOPT_NOPROXY, f->client->no_proxy ? f->client->no_proxy : "");
     SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     return rc;

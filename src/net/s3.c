@@ -21,12 +21,13 @@
 
 enum { TRIES = 8, BASE_MS = 100, CAP_MS = 20000, BODY_MAX = 8 << 20, HEADERS_MAX = MR_SIGV4_HEADERS_MAX + 8, TEXT_MAX = 1 << 20, TURNS_MAX = 3 };
 
+static const int64_t SKEW_US = INT64_C(5) * 60 * 1000000;
+
 struct mr_s3 {
     struct mr_loop *loop;
     struct mr_client *client;
     struct s3_place place;
-    struct mr_buf secrets; /* access key, secret key, token */
-    struct mr_sigv4_keys keys;
+    struct mr_aws_keys *keys;
     char *ca;
     unsigned tries;
     int64_t base_ms, cap_ms;
@@ -43,7 +44,8 @@ struct mr_s3_call {
     struct mr_s3_call *prev, *next;
     uv_timer_t timer;
     struct mr_exchange x;
-    bool flying, sent, repeated;
+    struct mr_aws_waiter waiter;
+    bool flying, waiting, sent, repeated; /* waiting: for keys */
     unsigned tries, turns; /* in all; tried again at once, for clock or region */
     struct mr_backoff backoff;
     struct mr_header headers[HEADERS_MAX];
@@ -56,29 +58,17 @@ struct mr_s3_call {
 
 static void s3_free(struct mr_s3 *s)
 {
-    if (s->secrets.p)
-        mr_cleanse(s->secrets.p, s->secrets.n);
-    mr_buf_free(&s->secrets);
     free(s->ca);
     free(s);
-}
-
-static struct mr_str kept(struct mr_s3 *s, struct mr_str secret)
-{
-    size_t at = s->secrets.n;
-    mr_buf_put(&s->secrets, secret.p, secret.n);
-    return (struct mr_str){s->secrets.p + at, secret.n};
 }
 
 enum mr_code mr_s3_new(struct mr_loop *loop, struct mr_client *client, const struct mr_s3_options *o, struct mr_s3 **out, struct mr_err *err)
 {
     struct mr_s3 *s = calloc(1, sizeof *s);
-    size_t bytes = o->access_key.n + o->secret_key.n + o->session_token.n;
     if (!s)
         return mr_err_set(err, MR_ENOMEM, "S3");
-    mr_buf_init(&s->secrets, bytes + 1);
     s->ca = o->ca ? strdup(o->ca) : NULL;
-    if (!mr_buf_reserve(&s->secrets, bytes + 1) || (o->ca && !s->ca)) {
+    if (o->ca && !s->ca) {
         s3_free(s);
         return mr_err_set(err, MR_ENOMEM, "S3");
     }
@@ -86,7 +76,7 @@ enum mr_code mr_s3_new(struct mr_loop *loop, struct mr_client *client, const str
         s3_free(s);
         return err->code;
     }
-    s->keys = (struct mr_sigv4_keys){kept(s, o->access_key), kept(s, o->secret_key), kept(s, o->session_token)};
+    s->keys = o->keys;
     s->loop = loop;
     s->client = client;
     s->tries = o->tries ? o->tries : TRIES;
@@ -130,7 +120,9 @@ static void let_go(struct mr_s3_call *c)
 {
     if (c->flying)
         mr_exchange_cancel(&c->x);
-    c->flying = false;
+    if (c->waiting)
+        mr_aws_keys_cancel(c->s3->keys, &c->waiter);
+    c->flying = c->waiting = false;
     c->r->call = NULL;
     c->r = NULL;
     uv_close((uv_handle_t *)&c->timer, on_timer_closed);
@@ -204,7 +196,7 @@ static bool add_lines(struct mr_s3_call *c, size_t count)
     return p == stop;
 }
 
-static enum mr_code prepare(struct mr_s3_call *c, struct mr_err *err)
+static enum mr_code prepare(struct mr_s3_call *c, const struct mr_sigv4_keys *keys, struct mr_err *err)
 {
     struct mr_s3 *s = c->s3;
     struct mr_s3_request *r = c->r;
@@ -217,7 +209,7 @@ static enum mr_code prepare(struct mr_s3_call *c, struct mr_err *err)
     struct mr_sigv4_request sign = {.method = r->method, .region = mr_str_c(s->place.region), .service = MR_STR("s3"), .host = mr_str_c(s->place.host),
                                     .path = mr_buf_str(&path), .query = r->query, .query_count = r->query_count, .headers = r->headers,
                                     .headers_count = r->headers_count, .payload_sha256 = r->body_sha256.n ? r->body_sha256 : mr_str_c(c->sha256)};
-    enum mr_code code = mr_sigv4_sign(&sign, &s->keys, mr_wall_us() + s->offset_us, &c->url, &c->lines, err);
+    enum mr_code code = mr_sigv4_sign(&sign, keys, mr_wall_us() + s->offset_us, &c->url, &c->lines, err);
     mr_buf_free(&path);
     if (code != MR_OK)
         return code;
@@ -227,18 +219,15 @@ static enum mr_code prepare(struct mr_s3_call *c, struct mr_err *err)
     return add_lines(c, r->headers_count) ? MR_OK : mr_err_set(err, MR_ETOOBIG, "more headers than any");
 }
 
-static void fly(struct mr_s3_call *c)
+static void later(struct mr_s3_call *c, bool slower, const struct mr_exchange_end *x, const struct s3_error *error);
+
+static void fly(struct mr_s3_call *c, const struct mr_sigv4_keys *keys)
 {
     struct mr_s3_request *r = c->r;
     struct mr_err err = {.code = MR_OK};
-    mr_buf_clear(&c->body);
-    c->etag[0] = c->landing[0] = c->region[0] = 0;
-    c->size = -1;
-    c->repeated |= c->sent;
-    c->tries++;
     c->x = (struct mr_exchange){.method = r->method, .body = r->body, .headers = c->headers, .ca = c->s3->ca, .body_max = r->body_max ? r->body_max : BODY_MAX,
                                 .on_head = on_head, .on_bytes = on_bytes, .on_done = on_done};
-    if (prepare(c, &err) != MR_OK) {
+    if (prepare(c, keys, &err) != MR_OK) {
         ends(c, MR_S3_FAILED, 0, &err);
         return;
     }
@@ -247,9 +236,32 @@ static void fly(struct mr_s3_call *c)
     mr_exchange_start(c->s3->client, &c->x);
 }
 
+static void on_keys(struct mr_aws_waiter *w, const struct mr_err *err, const struct mr_sigv4_keys *keys)
+{
+    struct mr_s3_call *c = MR_OF(w, struct mr_s3_call, waiter);
+    struct s3_error none = {.code = ""};
+    c->waiting = false;
+    if (err->code == MR_OK)
+        fly(c, keys);
+    else
+        later(c, false, &(struct mr_exchange_end){.cause = MR_CLIENT_CONNECT, .err = *err}, &none);
+}
+
+static void try(struct mr_s3_call *c)
+{
+    mr_buf_clear(&c->body);
+    c->etag[0] = c->landing[0] = c->region[0] = 0;
+    c->size = -1;
+    c->repeated |= c->sent;
+    c->tries++;
+    c->waiting = true;
+    c->waiter = (struct mr_aws_waiter){.done = on_keys};
+    mr_aws_keys_get(c->s3->keys, &c->waiter);
+}
+
 static void on_timer(uv_timer_t *timer)
 {
-    fly(timer->data);
+    try(timer->data);
 }
 
 static void again(struct mr_s3_call *c, int64_t wait_ms)
@@ -280,6 +292,14 @@ static void by_their_clock(struct mr_s3_call *c, const struct mr_exchange_end *x
     again(c, 0);
 }
 
+static void by_other_keys(struct mr_s3_call *c, const struct mr_exchange_end *x, const struct s3_error *error)
+{
+    if (++c->turns > TURNS_MAX || !mr_aws_keys_renew(c->s3->keys))
+        ends_with(c, MR_S3_DENIED, MR_EPERM, x, error);
+    else
+        again(c, 0);
+}
+
 static void elsewhere(struct mr_s3_call *c, const struct mr_exchange_end *x, const struct s3_error *error)
 {
     if (++c->turns > TURNS_MAX || !s3_place_move(&c->s3->place, mr_str_c(error->region))) {
@@ -290,6 +310,17 @@ static void elsewhere(struct mr_s3_call *c, const struct mr_exchange_end *x, con
     again(c, 0);
 }
 
+/* The answer to HEAD has no body to tell why: their clock may, and keys that can be renewed are worth one try. */
+static enum s3_verdict head_refused(const struct mr_s3_call *c, const struct mr_exchange_end *end, enum s3_verdict verdict)
+{
+    int64_t apart_us = end->date_us ? end->date_us - mr_wall_us() - c->s3->offset_us : 0;
+    if (end->status != 400 && end->status != 403)
+        return verdict;
+    if (apart_us > SKEW_US || apart_us < -SKEW_US)
+        return S3_CLOCK;
+    return c->turns ? verdict : S3_CREDENTIALS;
+}
+
 static void on_done(struct mr_exchange *x, const struct mr_exchange_end *end)
 {
     struct mr_s3_call *c = MR_OF(x, struct mr_s3_call, x);
@@ -298,6 +329,8 @@ static void on_done(struct mr_exchange *x, const struct mr_exchange_end *end)
     c->flying = false;
     c->sent |= end->sent;
     enum s3_verdict verdict = s3_judge(&(struct s3_answer){end->cause, end->status, head ? (struct mr_str){0} : mr_buf_str(&c->body), mr_str_c(c->region)}, &error);
+    if (head && (verdict == S3_FAILED || verdict == S3_DENIED))
+        verdict = head_refused(c, end, verdict);
     switch (verdict) {
     case S3_DONE:
         ends(c, MR_S3_DONE, end->status, NULL);
@@ -313,6 +346,8 @@ static void on_done(struct mr_exchange *x, const struct mr_exchange_end *end)
         elsewhere(c, end, &error);
         break;
     case S3_CREDENTIALS:
+        by_other_keys(c, end, &error);
+        break;
     case S3_DENIED:
         ends_with(c, MR_S3_DENIED, MR_EPERM, end, &error);
         break;

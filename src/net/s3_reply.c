@@ -1,96 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* s3_reply.c - expat reads; what is left here are leaves: an element's place ("ListBucketResult/Contents/Key") and its text. */
+/* s3_reply.c - which leaf of an answer is which field. */
 #include "s3_reply.h"
 
-#include <expat.h>
+#include "xml.h"
+
 #include <stdio.h>
 #include <stdlib.h>
-
-enum { DEPTH_MAX = 12, PATH_MAX_BYTES = 256 };
-
-/* Of an element that has ended: its place and text. */
-typedef void leaf(void *arg, const char *path, struct mr_str text);
-
-struct reader {
-    XML_Parser parser;
-    char path[PATH_MAX_BYTES];
-    size_t path_n, starts[DEPTH_MAX];
-    int depth;
-    struct mr_buf text;
-    leaf *on_leaf;
-    void *arg;
-    const char *why; /* it was ended by us */
-};
-
-static void give_up(struct reader *r, const char *why)
-{
-    r->why = why;
-    XML_StopParser(r->parser, XML_FALSE);
-}
-
-static void XMLCALL on_start(void *arg, const char *name, const char **attributes)
-{
-    struct reader *r = arg;
-    const char *colon = strrchr(name, ':');
-    (void)attributes;
-    name = colon ? colon + 1 : name; /* whatever prefix the namespace has */
-    size_t n = strlen(name);
-    if (r->depth == DEPTH_MAX || r->path_n + n + 2 > sizeof r->path) {
-        give_up(r, "deeper than any answer");
-        return;
-    }
-    r->starts[r->depth++] = r->path_n;
-    if (r->path_n)
-        r->path[r->path_n++] = '/';
-    memcpy(r->path + r->path_n, name, n + 1);
-    r->path_n += n;
-    mr_buf_clear(&r->text);
-}
-
-static void XMLCALL on_text(void *arg, const char *bytes, int n)
-{
-    struct reader *r = arg;
-    mr_buf_put(&r->text, bytes, (size_t)n);
-    if (r->text.failed)
-        give_up(r, "a longer text than any");
-}
-
-static void XMLCALL on_end(void *arg, const char *name)
-{
-    struct reader *r = arg;
-    (void)name;
-    r->on_leaf(r->arg, r->path, mr_buf_str(&r->text));
-    r->path_n = r->starts[--r->depth];
-    r->path[r->path_n] = 0;
-    mr_buf_clear(&r->text);
-}
-
-static void XMLCALL on_doctype(void *arg, const char *name, const char *system, const char *public, int internal)
-{
-    (void)name, (void)system, (void)public, (void)internal;
-    give_up(arg, "a document type"); /* and with it all entities */
-}
-
-static enum mr_code read_leaves(struct mr_str xml, leaf *on_leaf, void *arg, struct mr_err *err)
-{
-    struct reader r = {.parser = XML_ParserCreate("UTF-8"), .on_leaf = on_leaf, .arg = arg};
-    enum mr_code code = MR_OK;
-    if (!r.parser)
-        return mr_err_set(err, MR_ENOMEM, "XML");
-    if (xml.n > INT32_MAX)
-        xml.n = INT32_MAX;
-    mr_buf_init(&r.text, S3_TEXT_MAX);
-    XML_SetUserData(r.parser, &r);
-    XML_SetElementHandler(r.parser, on_start, on_end);
-    XML_SetCharacterDataHandler(r.parser, on_text);
-    XML_SetStartDoctypeDeclHandler(r.parser, on_doctype);
-    if (XML_Parse(r.parser, xml.n ? xml.p : "", (int)xml.n, 1) != XML_STATUS_OK)
-        code = mr_err_set(err, MR_EMALFORMED, "not S3's XML at byte %ld: %s", (long)XML_GetCurrentByteIndex(r.parser),
-                          r.why ? r.why : XML_ErrorString(XML_GetErrorCode(r.parser)));
-    mr_buf_free(&r.text);
-    XML_ParserFree(r.parser);
-    return code;
-}
 
 static void keep(char *out, size_t cap, struct mr_str text)
 {
@@ -132,14 +47,14 @@ bool s3_read_error(struct mr_str xml, struct s3_error *out)
 {
     struct single s = {.is_error = false};
     struct mr_err err;
-    bool whole = read_leaves(xml, single_leaf, &s, &err) == MR_OK;
+    bool whole = xml_read(xml, single_leaf, &s, &err) == MR_OK;
     *out = whole && s.is_error ? s.error : (struct s3_error){.code = ""};
     return whole && s.is_error;
 }
 
 static enum mr_code read_single(struct mr_str xml, struct single *s, struct mr_err *err)
 {
-    if (read_leaves(xml, single_leaf, s, err) != MR_OK)
+    if (xml_read(xml, single_leaf, s, err) != MR_OK)
         return err->code;
     if (s->is_error)
         return mr_err_set(err, MR_ENET, "%s: %s", s->error.code, s->error.message);
@@ -305,7 +220,7 @@ enum mr_code s3_read_list(struct mr_str xml, s3_each each, void *arg, struct s3_
     *page = (struct s3_page){.more = false};
     clear_item(&l);
     for (int pass = 0; pass < 2; pass++, l.each = each) /* how keys are encoded may stand behind them */
-        if (read_leaves(xml, list_leaf, &l, err) != MR_OK)
+        if (xml_read(xml, list_leaf, &l, err) != MR_OK)
             return err->code;
     if (!l.kind)
         return mr_err_set(err, MR_EMALFORMED, "no list of S3's");

@@ -11,7 +11,7 @@
 
 #include <stdint.h>
 
-enum { S3_TEXT_MAX = 4096, S3_CODE_MAX = 64, S3_ETAG_MAX = 128, S3_UPLOAD_ID_MAX = 1024 };
+enum { S3_TEXT_MAX = 4096 /* xml.h's */, S3_CODE_MAX = 64, S3_ETAG_MAX = 128, S3_UPLOAD_ID_MAX = 1024 };
 
 struct s3_error { /* empty texts: it did not say */
     char code[S3_CODE_MAX], message[256], region[S3_CODE_MAX];

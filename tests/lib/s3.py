@@ -62,7 +62,7 @@ class Faults:
     and returns the answer."""
 
     def __init__(self, store, plan):
-        self.store, self.plan, self.asked = store, plan, []
+        self.store, self.plan, self.asked, self.heads = store, plan, [], []
         self.lock = threading.Lock()
         self.socket = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self.socket.getsockname()[1]}"
@@ -102,6 +102,7 @@ class Faults:
                     with self.lock:
                         n = len(self.asked)
                         self.asked.append((method.decode(), target.decode()))
+                        self.heads.append(head.decode("latin-1"))
                     what = self.plan(n, method.decode(), target.decode())
                     if what == "refuse":
                         return

@@ -4,7 +4,8 @@
  *
  *   method key query:[[name,value]] headers:[[name,value]] body fill (so many bytes instead)
  *
- * usage: stores URL ENDPOINT ACCESS SECRET [REGION [TRIES [CLOSE_MS]]] */
+ * usage: stores URL ENDPOINT ACCESS SECRET [REGION [TRIES [CLOSE_MS]]]
+ * ACCESS "-": keys are looked for, with TEST_INSTANCE and TEST_TOKEN_SERVICE in the place of AWS's own */
 #include "millrace/hash.h"
 #include "millrace/json.h"
 #include "millrace/log.h"
@@ -19,6 +20,7 @@ static struct {
     struct mr_loop loop;
     struct mr_client *client;
     struct mr_s3 *s3;
+    struct mr_aws_keys *keys;
     struct mr_s3_request r;
     struct mr_header query[PAIRS_MAX], headers[PAIRS_MAX];
     struct mr_buf text; /* what r points at */
@@ -57,6 +59,7 @@ static void on_closed(void *arg)
 static void on_s3_closed(void *arg)
 {
     (void)arg;
+    mr_aws_keys_close(run.keys);
     mr_client_close(run.client, on_closed, NULL);
 }
 
@@ -127,11 +130,15 @@ int main(int argc, char **argv)
     struct mr_loop_options options = {.memory_limit = (size_t)1 << 30, .log = log};
     if (argc < 5)
         return 2;
-    struct mr_s3_options s3 = {.url = mr_str_c(argv[1]), .endpoint = mr_str_c(argv[2]), .access_key = mr_str_c(argv[3]), .secret_key = mr_str_c(argv[4]),
+    struct mr_s3_options s3 = {.url = mr_str_c(argv[1]), .endpoint = mr_str_c(argv[2]),
                                .region = mr_str_c(argc > 5 ? argv[5] : ""), .tries = argc > 6 ? (unsigned)atoi(argv[6]) : 0, .base_ms = 10, .cap_ms = 200};
+    struct mr_aws_keys_options keys = {.region = MR_STR("us-east-1"), .instance = getenv("TEST_INSTANCE"), .token_service = getenv("TEST_TOKEN_SERVICE")};
+    if (strcmp(argv[3], "-") != 0)
+        keys.given = (struct mr_sigv4_keys){mr_str_c(argv[3]), mr_str_c(argv[4]), {0}};
     mr_buf_init(&run.text, LINE_BYTES);
     if (mr_loop_init(&run.loop, &options, &err) != MR_OK || !mr_buf_reserve(&run.text, LINE_BYTES) ||
-        mr_client_new(&run.loop, &(struct mr_client_options){0}, &run.client, &err) != MR_OK || mr_s3_new(&run.loop, run.client, &s3, &run.s3, &err) != MR_OK) {
+        mr_client_new(&run.loop, &(struct mr_client_options){0}, &run.client, &err) != MR_OK || mr_aws_keys_new(&run.loop, run.client, &keys, &run.keys, &err) != MR_OK ||
+        (s3.keys = run.keys, mr_s3_new(&run.loop, run.client, &s3, &run.s3, &err)) != MR_OK) {
         fprintf(stderr, "%s\n", err.msg);
         return 1;
     }
