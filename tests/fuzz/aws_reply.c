@@ -28,7 +28,7 @@ static void endpoint(struct mr_str url)
 {
     if (!aws_is_endpoint(url) || (url.n > 8 && memcmp(url.p, "https://", 8) == 0))
         return;
-    if (url.n < 16 || memcmp(url.p, "http://", 7) != 0 || memchr(url.p, '@', url.n) || !strchr("1l[", url.p[7]))
+    if (url.n < sizeof "http://[::1]" - 1 || memcmp(url.p, "http://", 7) != 0 || memchr(url.p, '@', url.n) || !strchr("1l[", url.p[7]))
         fail("plain HTTP to somebody else");
 }
 
