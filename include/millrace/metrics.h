@@ -20,6 +20,8 @@
     X(MR_M_MEMORY_LIMIT, "millrace_memory_budget_limit_bytes", GAUGE, "limits.memory.", "")                                               \
     X(MR_M_LOG_LOST, "millrace_log_lines_lost_total", COUNTER, "Log lines that could not be written.", "")                                \
     X(MR_M_ALERTS_OPEN, "millrace_alerts_open", GAUGE, "1 while the alert is open.", "alert,source,stream")                               \
+    X(MR_M_ALERT_POSTS, "millrace_alert_posts_total", COUNTER,                                                                            \
+      "POSTs to alerts.url: posted, refused (not tried again), failed (tried again), dropped for newer ones.", "outcome")                 \
     X(MR_M_SOURCE_UP, "millrace_source_up", GAUGE, "1 while the source is up, 0 otherwise.", "source")                                    \
     X(MR_M_SOURCE_PAUSED, "millrace_source_paused", GAUGE, "1 while the source is paused by hand.", "source")                             \
     X(MR_M_HTTP_CONNECTIONS, "millrace_http_connections", GAUGE, "Open connections of a listener.", "listener")                           \

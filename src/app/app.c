@@ -30,7 +30,7 @@ struct app_step {
     void (*begin)(struct app *a);
     bool (*done)(struct app *a); /* NULL: when a->step_done */
 };
-static const struct app_step start_steps[12], stop_steps[14];
+static const struct app_step start_steps[12], stop_steps[15];
 
 /* ---- helpers for cli too ---- */
 
@@ -294,6 +294,8 @@ static void alert_sink(void *arg, const struct mr_alert *alert)
     struct app *a = arg;
     if (a->store)
         mr_store_alert(a->store, alert, on_alert_kept, a);
+    if (a->notifier)
+        notifier_alert(a->notifier, alert);
 }
 
 /* What told of the process that ended, not of what it left: if its cause is still there, it opens again by itself. */
@@ -445,10 +447,6 @@ static void running_begin(struct app *a)
     upkeep_start(a);
     mr_log_info(a->log, NULL, "ready", MR_S("version", MR_VERSION), MR_I("sources", a->config->config->sources_count),
                 MR_S("zone", a->config->config->zone.url), MR_I("admin_port", a->admin ? mr_admin_port(a->admin) : 0));
-    if (a->config->config->alerts.url)
-        mr_log_warn(
-            a->log, NULL, "alerts_url_unused",
-            MR_S("why", "this version has no HTTP client: alerts are in the log, /metrics and the status page"));
     if (a->o.on_ready)
         a->o.on_ready(a->o.arg, a);
     if (a->o.once)
@@ -618,6 +616,13 @@ static void client_close_begin(struct app *a)
     mr_client_close(a->client, on_closed, a);
 }
 
+static void notifier_close_begin(struct app *a)
+{
+    struct notifier *n = a->notifier;
+    a->notifier = NULL;
+    notifier_close(n, on_closed, a);
+}
+
 static void store_close_begin(struct app *a)
 {
     struct mr_store *store = a->store;
@@ -642,7 +647,7 @@ static void handles_begin(struct app *a)
     a->step_done = true;
 }
 
-static const struct app_step stop_steps[14] = {
+static const struct app_step stop_steps[15] = {
     {"replay", replay_begin, replay_done},
     {"drain", drain_begin, drain_done},
     {"hubs_drain", hubs_drain_begin, hubs_drain_done},
@@ -653,6 +658,7 @@ static const struct app_step stop_steps[14] = {
     {"admin_close", admin_close_begin, NULL},
     {"upkeep_stop", upkeep_stop_begin, upkeep_stop_done},
     {"instance_end", instance_end_begin, NULL},
+    {"notifier_close", notifier_close_begin, NULL},
     {"client_close", client_close_begin, NULL},
     {"store_close", store_close_begin, NULL},
     {"handles", handles_begin, NULL},
@@ -735,6 +741,11 @@ static bool make(struct app *a, struct mr_err *err)
     assert(a->data_dir && a->environment);
     if (mr_client_new(&a->loop, &(struct mr_client_options){0}, &a->client, err) != MR_OK)
         return false;
+    if (!(a->notifier = notifier_new(&a->loop, a->client, a->environment))) {
+        mr_err_set(err, MR_ENOMEM, "alerts");
+        return false;
+    }
+    notifier_url(a->notifier, c->alerts.url);
     a->core = (struct mr_core){.loop = &a->loop,
                                .client = a->client,
                                .data_dir = a->data_dir,

@@ -5,6 +5,8 @@
 
 #include "millrace/admin.h"
 #include "millrace/backoff.h"
+#include "notify.h"
+
 #include "millrace/config.h"
 #include "millrace/door.h"
 #include "millrace/hash.h"
@@ -86,6 +88,7 @@ struct app {
     struct mr_instance instance;
     struct mr_landings *landings;
     struct mr_client *client;
+    struct notifier *notifier;
     struct mr_core core;
     struct hub_slot *hubs; /* one a door */
     struct mr_source *sources;

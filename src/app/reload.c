@@ -74,6 +74,7 @@ static void take(struct app *a)
     mr_landings_reconfigure(a->landings, &options);
     mr_log_level(a->log, (enum mr_level)c->log.level);
     a->core.disk_reserve = c->limits.disk_reserve;
+    notifier_url(a->notifier, c->alerts.url);
     for (size_t i = 0; i < c->doors_count; i++)
         if (a->hubs[i].hub) /* started or not: its options go with the old config */
             c->doors[i]->hub_reload(a->hubs[i].hub, c->hub_options[i], app_sources_of(c, i));

@@ -57,8 +57,8 @@ static const struct mr_option admin_rows[] = {
 
 static const struct mr_option alerts_rows[] = {
     {.name = "url", .type = MR_T_STRING, .offset = 0, .min = "1", .max = "2048",
-     .doc = "http:// or https:// URL to be told when an alert opens or closes. This version has no HTTP client yet: it warns at start, and alerts are in the log, the metrics and "
-            "the status page only. May be \"${env:NAME}\" or \"${file:PATH}\", if the URL itself is a secret."},
+     .doc = "http:// or https:// URL that is told by a POST of JSON when an alert opens or closes; its member text suits chat services. In order, and again until it is "
+            "taken; the log, the metrics and the status page have them in any case. May be \"${env:NAME}\" or \"${file:PATH}\", if the URL itself is a secret."},
     {0},
 };
 
