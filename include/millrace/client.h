@@ -3,7 +3,7 @@
  *
  * It decides little: no redirect to another origin, no proxy and no credentials from the environment, TLS always verified, every wait
  * and every body bounded. Retries are for the callers, who know what may be sent twice; they are told what became of a
- * request and whether it was on its way. No text of an error holds a query, a header's value or a body.
+ * request and whether it was on its way. No text of an error holds a query, a header's value or a body, nor a path that is a secret.
  *
  * Runs on: loop. Names are looked up on threads of libcurl's; one that hangs holds up its own request only. */
 #ifndef MILLRACE_CLIENT_H
@@ -67,6 +67,7 @@ struct mr_exchange {
     bool gzip;                              /* asked for, and decoded */
     bool http2;                             /* if the other side has it, over TLS; else HTTP/1.1 alone */
     bool follow;      /* GET and HEAD: redirects within the same scheme, host and port, five at most; else a redirect is an answer like any */
+    bool secret_path; /* errors name the host alone */
     bool direct;      /* never through the proxy: what is only reached from this machine */
     bool public_only; /* no address that is private, reserved or our own */
     const char *ca, *cert, *key; /* PEM files: trusted instead of the system's; ours, if the other side wants one */

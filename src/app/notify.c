@@ -101,7 +101,7 @@ static void post(struct notifier *n)
         return;
     n->out = true;
     n->x = (struct mr_exchange){.method = MR_STR("POST"), .url = mr_str_c(n->url), .headers = &n->type, .headers_count = 1, .body = mr_str_c(n->waiting[0]),
-                                .connect_ms = CONNECT_MS, .total_ms = TOTAL_MS, .body_max = ANSWER_MAX, .on_done = on_done};
+                                .connect_ms = CONNECT_MS, .total_ms = TOTAL_MS, .body_max = ANSWER_MAX, .secret_path = true, .on_done = on_done};
     mr_exchange_start(n->client, &n->x);
 }
 

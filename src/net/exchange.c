@@ -459,19 +459,20 @@ static enum mr_client_cause cause_of(CURLcode rc)
     }
 }
 
-/* Scheme, host and path: a query may hold a token. */
-static struct mr_str shown_url(struct mr_str url)
+/* Scheme, host and path: a query may hold a token; and so may a path. */
+static struct mr_str shown_url(const struct mr_exchange *x)
 {
+    const size_t host = 8; /* behind the slashes of https://; in that of http:// */
     size_t n = 0;
-    while (n < url.n && n < 200 && !strchr("?#", url.p[n]) && url.p[n])
+    while (n < x->url.n && n < 200 && x->url.p[n] && !strchr("?#", x->url.p[n]) && !(x->secret_path && n >= host && x->url.p[n] == '/'))
         n++;
-    return (struct mr_str){url.p, n};
+    return (struct mr_str){x->url.p, n};
 }
 
 static void tell(const struct mr_flight *f, CURLcode rc, struct mr_exchange_end *end)
 {
     const char *why = f->why[0] ? f->why : rc != CURLE_OK && !f->failed ? curl_easy_strerror(rc) : causes[end->cause].text;
-    struct mr_str url = shown_url(f->x->url);
+    struct mr_str url = shown_url(f->x);
     if (rc == CURLE_SSL_CACERT_BADFILE && !f->failed)
         why = "no CA bundle: install ca-certificates, or name a file of trusted CAs";
     mr_err_set(&end->err, causes[end->cause].code, "%.*s: %s", (int)url.n, url.p, why);

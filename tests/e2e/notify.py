@@ -93,7 +93,7 @@ def test_alerts_are_told_as_they_open_and_close():
 
 def test_what_is_not_taken_is_told_again_in_order():
     port = free_port()
-    with running({"it": webhook("none")}, alerts={"url": f"http://127.0.0.1:{port}/x"}) as server:
+    with running({"it": webhook("none")}, alerts={"url": f"http://127.0.0.1:{port}/services/s3cr3t"}) as server:
         break_config(server, True)
         until("tried", lambda: outcomes(server, "failed") >= 1)
         with listening(port) as listener:
@@ -102,6 +102,7 @@ def test_what_is_not_taken_is_told_again_in_order():
             listener.status = 204
             until("both, in order", lambda: listener.states() == [NONE, OPEN], 120)
         case.equal(server.log().count('"alert_not_posted"'), 1, "said once")
+        case.true("s3cr3t" not in server.log() and f"http://127.0.0.1:{port}: " in server.log(), "a path may be a secret, too")
 
 
 def test_what_is_refused_is_not_told_again():
