@@ -250,6 +250,7 @@ static CURLcode set_url(struct mr_flight *f, const char *url)
     SET(CURLOPT_URL, url);
     SET(CURLOPT_PROTOCOLS_STR, strncmp(url, "http://", 7) == 0 ? "http" : "https");
     SET(CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);
+    SET(CURLOPT_PATH_AS_IS, 1L); /* a signature may be over it, dots and all */
     return rc;
 }
 
@@ -266,7 +267,8 @@ static CURLcode set_bounds(struct mr_flight *f)
     SET(CURLOPT_TIMEOUT_MS, or_default(x->total_ms, TOTAL_MS));
     SET(CURLOPT_LOW_SPEED_LIMIT, 1L);
     SET(CURLOPT_LOW_SPEED_TIME, (or_default(x->stall_ms, STALL_MS) + 999) / 1000);
-    SET(CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)(x->body_max ? x->body_max : (size_t)BODY_MAX));
+    if (!is_method(x, "HEAD")) /* it may tell of any length */
+        SET(CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)(x->body_max ? x->body_max : (size_t)BODY_MAX));
     SET(CURLOPT_QUICK_EXIT, 1L); /* a look-up that hangs is left behind, not joined: that would stop the loop */
     SET(CURLOPT_NOSIGNAL, 1L);
     SET(CURLOPT_FOLLOWLOCATION, 0L); /* libcurl would take headers of the caller's to other hosts */

@@ -263,6 +263,9 @@ def test_a_request_is_what_the_caller_says_and_nothing_more():
             got = w.asked[-1]
             case.equal((got[0], got[1], got[3].decode()), (method, "/echo/a?b=c%20d", body))
             case.equal([list(h) for h in got[2] if h[0] not in ("Host", "User-Agent", "Accept", "Content-Length")], headers, method)
+        for target in ("/echo/a/../b", "/echo/./c//d/..", "/echo/%2e%2e/e", "/echo/a?x=/../y"):
+            told(one(w.url + target), "ok", 200)
+            case.equal(w.asked[-1][1], target, "as it was given: what is signed is what is asked")
         told(one(w.url + "/echo", method="POST", body="x" * 300000), "ok", 200)
         names = [n for n, _ in w.asked[-1][2]]
         case.true("Expect" not in names and "Content-Type" not in names and "Accept-Encoding" not in names, names)
@@ -326,6 +329,7 @@ def test_bodies_are_bounded_as_declared_as_they_come_and_unpacked():
         told(end, "too_big")
         case.true(end["bytes"] <= 1000000, "no more than that was handed on")
         told(one(w.url + "/bytes/1000", body_max=1000), "ok")
+        told(one(w.url + "/head", method="HEAD", body_max=1000), "ok", 200)  # it tells of 1234, and sends none
         told(one(w.url + "/bytes/1001", body_max=1000), "too_big")
         end = one(w.url + "/gzip", gzip=True)
         case.equal((end["cause"], end["sha256"]), ("ok", sha(b"packed" * 1000)))

@@ -102,8 +102,10 @@ def test_objects_with_any_name_are_put_read_and_deleted():
         case.equal([call(s.url, m, ODD)["outcome"] for m in ("HEAD", "GET")], ["not_found", "not_found"])
         first, second = (call(s.url, "PUT", "once", headers=[("If-None-Match", "*")], body=b) for b in ("1", "2"))
         case.equal((first["outcome"], second["outcome"], call(s.url, "GET", "once")["body"]), ("done", "exists", b"1"))
-        case.equal(call(s.url, "PUT", "large", fill=6 << 20)["outcome"], "done")
-        case.equal(on_disk(s)["zone/large"], 6 << 20)
+        case.equal(call(s.url, "PUT", "large", fill=20 << 20)["outcome"], "done")
+        case.equal(on_disk(s)["zone/large"], 20 << 20)
+        case.equal(call(s.url, "HEAD", "large")["size"], 20 << 20, "though no answer may be so long")
+        case.equal(call(s.url, "GET", "large")["outcome"], "failed", "it is longer than body_max")
 
 
 def test_an_upload_is_seen_by_nobody_until_it_is_completed():
