@@ -51,6 +51,7 @@ struct mr_exchange_end {
     struct mr_err err; /* code MR_OK, or for a person: "https://host/path: …" */
     int status;        /* 0: no answer came */
     bool sent;         /* bytes of the request left: it may have been acted on */
+    bool repeated;     /* it left twice: libcurl found the kept connection dead and took another one; the first may have been acted on, too */
     int64_t date_us;   /* the sender's own clock, of its Date header; 0: none */
     int64_t connect_us, first_byte_us, total_us; /* since the start; 0: not reached */
 };

@@ -20,6 +20,7 @@ struct mr_flight { /* an exchange that is out */
     struct curl_slist *headers, *to;
     bool added;                     /* to the multi handle */
     bool paused, resume;            /* held back by on_bytes; to be resumed at the end of the turn */
+    bool asked, repeated;           /* a request was about to leave; and once more */
     bool told, skipping, redirects; /* its head; a redirect's body; there is one to be followed */
     unsigned hops;
     enum mr_client_cause failed; /* found in a callback: why the transfer was ended */

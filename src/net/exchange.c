@@ -158,6 +158,16 @@ static size_t on_body(char *p, size_t one, size_t n, void *arg)
     return f->x ? n : 0;
 }
 
+/* A connection is there, and the request is about to leave on it. */
+static int on_request(void *arg, char *to, char *from, int to_port, int from_port)
+{
+    struct mr_flight *f = arg;
+    (void)to, (void)from, (void)to_port, (void)from_port;
+    f->repeated |= f->asked;
+    f->asked = true;
+    return CURL_PREREQFUNC_OK;
+}
+
 /* The address that is about to be connected to, not one that a name had a moment ago. */
 static curl_socket_t on_open(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 {
@@ -319,6 +329,8 @@ static CURLcode set_callbacks(struct mr_flight *f)
     SET(CURLOPT_HEADERDATA, (void *)f);
     SET(CURLOPT_WRITEFUNCTION, on_body);
     SET(CURLOPT_WRITEDATA, (void *)f);
+    SET(CURLOPT_PREREQFUNCTION, on_request);
+    SET(CURLOPT_PREREQDATA, (void *)f);
     SET(CURLOPT_OPENSOCKETFUNCTION, on_open);
     SET(CURLOPT_OPENSOCKETDATA, (void *)f);
     return rc;
@@ -419,7 +431,7 @@ bool flight_goes_on(struct mr_flight *f)
     mr_buf_puts(&url, to);
     bool ok = !url.failed && set_url(f, mr_buf_cstr(&url)) == CURLE_OK;
     mr_buf_free(&url);
-    f->redirects = f->skipping = f->told = false;
+    f->redirects = f->skipping = f->told = f->asked = false;
     return ok || fails(f, MR_CLIENT_NO_MEMORY);
 }
 
@@ -494,7 +506,7 @@ void flight_judge(struct mr_flight *f, CURLcode rc, struct mr_exchange_end *end)
     enum mr_client_cause cause = f->failed ? f->failed : cause_of(rc);
     if (rc == CURLE_UNSUPPORTED_PROTOCOL && bytes > 0) /* HTTP/0.9: no head at all */
         cause = MR_CLIENT_MALFORMED;
-    *end = (struct mr_exchange_end){.cause = cause, .status = (int)status, .sent = bytes > 0, .date_us = f->date_us,
+    *end = (struct mr_exchange_end){.cause = cause, .status = (int)status, .sent = bytes > 0, .repeated = f->repeated, .date_us = f->date_us,
                                     .connect_us = connect_us, .first_byte_us = first_us, .total_us = total_us};
     if (end->cause != MR_CLIENT_OK && f->x)
         tell(f, rc, end);

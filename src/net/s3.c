@@ -328,6 +328,7 @@ static void on_done(struct mr_exchange *x, const struct mr_exchange_end *end)
     bool head = mr_str_eq(c->r->method, MR_STR("HEAD"));
     c->flying = false;
     c->sent |= end->sent;
+    c->repeated |= end->repeated;
     enum s3_verdict verdict = s3_judge(&(struct s3_answer){end->cause, end->status, head ? (struct mr_str){0} : mr_buf_str(&c->body), mr_str_c(c->region)}, &error);
     if (head && (verdict == S3_FAILED || verdict == S3_DENIED))
         verdict = head_refused(c, end, verdict);

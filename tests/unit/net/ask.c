@@ -173,8 +173,8 @@ static void on_done(struct mr_exchange *x, const struct mr_exchange_end *end)
     unsigned char digest[MR_DIGEST_MAX];
     mr_buf_init(&line, 1 << 22);
     mr_digest(MR_SHA256, mr_buf_str(&a->body), digest);
-    mr_buf_printf(&line, "{\"n\":%td,\"cause\":\"%s\",\"status\":%d,\"sent\":%s,\"code\":%d,\"date_us\":%lld,\"bytes\":%zu,\"sha256\":\"", a - run.asks,
-                  mr_client_cause_name(end->cause), end->status, end->sent ? "true" : "false", end->err.code, (long long)end->date_us, a->body.n);
+    mr_buf_printf(&line, "{\"n\":%td,\"cause\":\"%s\",\"status\":%d,\"sent\":%s,\"repeated\":%s,\"code\":%d,\"date_us\":%lld,\"bytes\":%zu,\"sha256\":\"", a - run.asks,
+                  mr_client_cause_name(end->cause), end->status, end->sent ? "true" : "false", end->repeated ? "true" : "false", end->err.code, (long long)end->date_us, a->body.n);
     mr_hex_put(&line, (const char *)digest, 32);
     mr_buf_puts(&line, "\",\"why\":");
     mr_json_put_string(&line, mr_str_c(end->err.msg));

@@ -400,6 +400,8 @@ def test_a_connection_that_died_meanwhile_is_made_anew():
         ends = ask({"url": w.url + "/once"}, {"url": w.url + "/ok", "after": 0})
         told(ends[1], "ok", 200)
         case.equal([a[0] for a in w.asked], ["GET", "dead", "GET"])
+        case.equal([ends[n]["repeated"] for n in (0, 1)], [False, True], "and who asked is told: the first may have been acted on")
+        case.equal(one(w.url + "/to?to=/ok", follow=True)["repeated"], False, "a redirect is another request")
 
 
 def test_connections_are_kept_and_bounded():
