@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* state/driver.h - what stands between the interface (store.c) and a store that keeps the rows (sqlite/, one day
- * Postgres).
+/* state/driver.h - what stands between the interface (store.c) and a store that keeps the rows (sqlite/,
+ * postgres/; what the two have in common is in sql/).
  *
  * Every function of state.h and store.h becomes a mr_call: the question with its own copies of all arguments, and room
  * for the answer. store.c makes calls and hands out answers; a driver runs them, in the order given, wherever it likes,
@@ -118,8 +118,9 @@ void mr_call_finish(struct mr_call *call);
 
 struct mr_driver {
     const char *scheme; /* of the URL, with its colon */
-    /* Answers by mr_store_open_cb's rules. `where` is the URL without the scheme; borrowed. */
-    void (*open)(struct mr_loop *loop, const char *where, bool create, mr_store_open_cb cb, void *arg);
+    /* Answers by mr_store_open_cb's rules. `where` is the URL behind the scheme; all is borrowed. */
+    void (*open)(struct mr_loop *loop, const struct mr_store_options *options, const char *where, mr_store_open_cb cb,
+                 void *arg);
     void (*submit)(struct mr_store *s, struct mr_call *call);
     void (*ending)(struct mr_store *s); /* see mr_store_ending() */
     void (*close)(struct mr_store *s, void (*cb)(void *arg), void *arg);

@@ -51,7 +51,7 @@ void mr_store_open(struct mr_loop *loop, const struct mr_store_options *options,
     for (size_t i = 0; i < MR_COUNT(drivers); i++) {
         size_t n = strlen(drivers[i]->scheme);
         if (strncmp(options->url, drivers[i]->scheme, n) == 0) {
-            drivers[i]->open(loop, options->url + n, options->create, cb, arg);
+            drivers[i]->open(loop, options, options->url + n, cb, arg);
             return;
         }
     }

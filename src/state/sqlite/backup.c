@@ -4,7 +4,7 @@
  * VACUUM INTO on a connection of its own, on another lane: decisions go on meanwhile, and the copy has no holes. It is
  * written beside its final name, synced, and renamed in a way that never replaces what somebody else has put at that
  * name. Ways to fail: the name is taken (MR_EEXIST), no room, not readable; then the half copy is deleted. */
-#include "state/sqlite/sqlite.h"
+#include "state/sqlite/lite.h"
 
 #include "millrace/file.h"
 #include "millrace/hash.h"
@@ -18,11 +18,11 @@
 
 static enum mr_code vacuum_into(const char *from, const char *part, struct mr_err *err)
 {
-    struct mr_db db;
-    if (mr_db_open(&db, from, true, err) != MR_OK)
+    struct mr_lite l;
+    if (mr_lite_open(&l, from, true, err) != MR_OK)
         return err->code;
-    enum mr_code code = mr_sql_run(&db, "VACUUM INTO ?", "c", part);
-    mr_db_close(&db);
+    enum mr_code code = mr_sql_run(&l.db, "VACUUM INTO ?", "c", part);
+    mr_lite_close(&l);
     return code;
 }
 
@@ -66,7 +66,7 @@ static enum mr_code name_it(const char *part, const char *to, struct mr_err *err
     return unlink(part) == 0 ? MR_OK : mr_err_sys(err, errno, "delete %s", part);
 }
 
-enum mr_code mr_db_backup(const char *from, const char *to, struct mr_err *err)
+enum mr_code mr_lite_backup(const char *from, const char *to, struct mr_err *err)
 {
     char part[4096];
     unsigned char r[4];

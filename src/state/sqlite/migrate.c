@@ -4,10 +4,9 @@
  * Happy path: make the file if need be, open, look whose it is, switch to WAL, run the missing steps at once.
  * Ways to fail: not there, not SQLite or damaged, another program's, a newer millrace's, not writable.
  * A step is never edited once released: files made by it are out there. docs/state.md shows the outcome. */
-#include "state/sqlite/sqlite.h"
+#include "state/sqlite/lite.h"
 
 #include "millrace/file.h"
-#include "millrace/hash.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -79,8 +78,8 @@ static const char schema_1[] =
     "CREATE VIEW kept_rows AS SELECT source, stream, kind, count(*) AS rows, max(changed) AS changed FROM source_rows "
     "GROUP BY source, stream, kind;";
 
-const struct mr_db_step mr_db_steps[] = {{schema_1}};
-const size_t mr_db_steps_count = MR_COUNT(mr_db_steps);
+const struct mr_lite_step mr_lite_steps[] = {{schema_1}};
+const size_t mr_lite_steps_count = MR_COUNT(mr_lite_steps);
 
 /* -- the file ------------------------------------------------------------------------------------------------------ */
 
@@ -116,117 +115,113 @@ static enum mr_code make_file(const char *path, struct mr_err *err)
 
 /* -- whose it is --------------------------------------------------------------------------------------------------- */
 
-static int64_t number(struct mr_db *db, const char *text)
+static int64_t number(struct mr_lite *l, const char *text)
 {
-    return mr_sql_int(db, 0, text, "");
+    return mr_sql_int(&l->db, 0, text, "");
 }
 
-static enum mr_code check(struct mr_db *db, bool create, size_t known, size_t *version)
+static enum mr_code check(struct mr_lite *l, bool create, size_t known, size_t *version)
 {
-    int64_t application = number(db, "PRAGMA application_id");
-    int64_t schema = number(db, "PRAGMA user_version");
-    int64_t things = number(db, "SELECT count(*) FROM sqlite_schema");
-    if (mr_db_code(db) != MR_OK)
-        return mr_db_code(db);
+    int64_t application = number(l, "PRAGMA application_id");
+    int64_t schema = number(l, "PRAGMA user_version");
+    int64_t things = number(l, "SELECT count(*) FROM sqlite_schema");
+    if (mr_db_code(&l->db) != MR_OK)
+        return mr_db_code(&l->db);
     if (application == 0 && schema == 0 && things == 0) {
         *version = 0;
         return create ? MR_OK
-                      : mr_err_set(db->err, MR_ENOENT, "state store %s is empty; `millrace run -c FILE` makes it",
-                                   db->path);
+                      : mr_err_set(l->db.err, MR_ENOENT, "state store %s is empty; `millrace run -c FILE` makes it",
+                                   l->path);
     }
     if (application != APPLICATION_ID)
-        return mr_err_set(db->err, MR_ECONFIG,
+        return mr_err_set(l->db.err, MR_ECONFIG,
                           "state store %s: this SQLite file belongs to another program; choose another data_dir, or "
                           "move the file away",
-                          db->path);
+                          l->path);
     if (schema < 1 || schema > (int64_t)known)
-        return mr_err_set(db->err, MR_ECONFIG,
+        return mr_err_set(l->db.err, MR_ECONFIG,
                           "state store %s: its schema is %lld, this millrace knows up to %zu; run the newer millrace "
                           "that wrote it, or restore a backup made before",
-                          db->path, (long long)schema, known);
+                          l->path, (long long)schema, known);
     if (!create && schema < (int64_t)known)
         return mr_err_set(
-            db->err, MR_ECONFIG,
+            l->db.err, MR_ECONFIG,
             "state store %s: its schema is %lld and this millrace needs %zu; `millrace run -c FILE` migrates it",
-            db->path, (long long)schema, known);
+            l->path, (long long)schema, known);
     *version = (size_t)schema;
     return MR_OK;
 }
 
 /* -- forward ------------------------------------------------------------------------------------------------------- */
 
-static enum mr_code make_id(struct mr_db *db)
+static enum mr_code make_id(struct mr_lite *l)
 {
-    unsigned char r[16];
     char id[37];
-    mr_random(r, sizeof r);
-    r[6] = (unsigned char)((r[6] & 0x0f) | 0x40); /* RFC 9562, version 4 */
-    r[8] = (unsigned char)((r[8] & 0x3f) | 0x80);
-    snprintf(id, sizeof id, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", r[0], r[1], r[2],
-             r[3], r[4], r[5], r[6], r[7], r[8], r[9], r[10], r[11], r[12], r[13], r[14], r[15]);
-    if (mr_sql_run(db, "INSERT INTO meta(key, value) VALUES('id', ?)", "c", id) != MR_OK)
-        return mr_db_code(db);
-    return mr_sql_run(db, "INSERT INTO meta(key, value) VALUES('made', ?)", "t", mr_wall_us());
+    mr_store_id_make(id);
+    if (mr_sql_run(&l->db, "INSERT INTO meta(key, value) VALUES('id', ?)", "c", id) != MR_OK)
+        return mr_db_code(&l->db);
+    return mr_sql_run(&l->db, "INSERT INTO meta(key, value) VALUES('made', ?)", "t", mr_wall_us());
 }
 
-static enum mr_code run_steps(struct mr_db *db, size_t from, const struct mr_db_step *steps, size_t count)
+static enum mr_code run_steps(struct mr_lite *l, size_t from, const struct mr_lite_step *steps, size_t count)
 {
     char pragma[96];
     for (size_t i = from; i < count; i++)
-        if (mr_db_exec(db, steps[i].sql) != MR_OK)
-            return mr_db_code(db);
+        if (mr_db_exec(&l->db, steps[i].sql) != MR_OK)
+            return mr_db_code(&l->db);
     snprintf(pragma, sizeof pragma, "PRAGMA application_id=%d; PRAGMA user_version=%zu", APPLICATION_ID, count);
-    if (mr_db_exec(db, pragma) != MR_OK)
-        return mr_db_code(db);
-    return from == 0 ? make_id(db) : MR_OK;
+    if (mr_db_exec(&l->db, pragma) != MR_OK)
+        return mr_db_code(&l->db);
+    return from == 0 ? make_id(l) : MR_OK;
 }
 
-static enum mr_code migrate(struct mr_db *db, bool create, const struct mr_db_step *steps, size_t count)
+static enum mr_code migrate(struct mr_lite *l, bool create, const struct mr_lite_step *steps, size_t count)
 {
     size_t from;
-    if (mr_db_exec(db, "BEGIN IMMEDIATE") != MR_OK)
-        return mr_db_code(db);
+    if (mr_db_exec(&l->db, "BEGIN IMMEDIATE") != MR_OK)
+        return mr_db_code(&l->db);
     /* looked at again under the lock: another process may have been faster */
-    if (check(db, create, count, &from) == MR_OK && (from == count || run_steps(db, from, steps, count) == MR_OK) &&
-        mr_db_exec(db, "COMMIT") == MR_OK)
+    if (check(l, create, count, &from) == MR_OK && (from == count || run_steps(l, from, steps, count) == MR_OK) &&
+        mr_db_exec(&l->db, "COMMIT") == MR_OK)
         return MR_OK;
-    mr_err_wrap(db->err, "bring the schema forward");
-    sqlite3_exec(db->h, "ROLLBACK", NULL, NULL, NULL);
-    return mr_db_code(db);
+    mr_err_wrap(l->db.err, "bring the schema forward");
+    sqlite3_exec(l->h, "ROLLBACK", NULL, NULL, NULL);
+    return mr_db_code(&l->db);
 }
 
-static enum mr_code use_wal(struct mr_db *db)
+static enum mr_code use_wal(struct mr_lite *l)
 {
-    sqlite3_stmt *q = mr_sql(db, "PRAGMA journal_mode=WAL", "");
-    bool wal = mr_sql_row(db, q) && strcmp((const char *)sqlite3_column_text(q, 0), "wal") == 0;
+    struct mr_stmt *q = mr_sql(&l->db, "PRAGMA journal_mode=WAL", "");
+    bool wal = mr_sql_row(&l->db, q) && mr_str_eq(mr_sql_peek(q, 0), MR_STR("wal"));
     mr_sql_end(q);
-    if (mr_db_code(db) == MR_OK && !wal)
-        mr_err_set(db->err, MR_ECONFIG,
+    if (mr_db_code(&l->db) == MR_OK && !wal)
+        mr_err_set(l->db.err, MR_ECONFIG,
                    "state store %s: this file system cannot hold SQLite's shared memory; put data_dir on a local disk",
-                   db->path);
-    return mr_db_code(db);
+                   l->path);
+    return mr_db_code(&l->db);
 }
 
 /* -- the facts ----------------------------------------------------------------------------------------------------- */
 
-static enum mr_code read_facts(struct mr_db *db, struct mr_store_facts *facts)
+static enum mr_code read_facts(struct mr_lite *l, struct mr_store_facts *facts)
 {
-    *facts = (struct mr_store_facts){.sealed_through = mr_sealed_through(db)};
-    facts->last_number = mr_sql_int(db, 0, "SELECT seq FROM sqlite_sequence WHERE name = 'landings'", "");
-    facts->schema_version = (int)number(db, "PRAGMA user_version");
+    *facts = (struct mr_store_facts){.sealed_through = mr_sealed_through(&l->db)};
+    facts->last_number = mr_sql_int(&l->db, 0, "SELECT seq FROM sqlite_sequence WHERE name = 'landings'", "");
+    facts->schema_version = (int)number(l, "PRAGMA user_version");
     facts->fresh = facts->last_number == 0;
-    sqlite3_stmt *q = mr_sql(db, "SELECT value FROM meta WHERE key = 'id'", "");
-    if (mr_sql_row(db, q)) {
-        snprintf(facts->id, sizeof facts->id, "%s", (const char *)sqlite3_column_text(q, 0));
+    struct mr_stmt *q = mr_sql(&l->db, "SELECT value FROM meta WHERE key = 'id'", "");
+    if (mr_sql_row(&l->db, q)) {
+        struct mr_str id = mr_sql_peek(q, 0);
+        snprintf(facts->id, sizeof facts->id, "%.*s", (int)id.n, id.p);
         mr_sql_end(q);
-    } else if (mr_db_code(db) == MR_OK) {
-        mr_err_set(db->err, MR_ECORRUPT, "state store %s: its id is gone from the table meta; restore a backup",
-                   db->path);
+    } else if (mr_db_code(&l->db) == MR_OK) {
+        mr_err_set(l->db.err, MR_ECORRUPT, "state store %s: its id is gone from the table meta; restore a backup",
+                   l->path);
     }
-    return mr_db_code(db);
+    return mr_db_code(&l->db);
 }
 
-enum mr_code mr_db_start(struct mr_db *db, const char *path, bool create, const struct mr_db_step *steps,
+enum mr_code mr_lite_start(struct mr_lite *l, const char *path, bool create, const struct mr_lite_step *steps,
                          size_t steps_count, struct mr_store_facts *facts, struct mr_err *err)
 {
     struct stat st;
@@ -240,10 +235,10 @@ enum mr_code mr_db_start(struct mr_db *db, const char *path, bool create, const 
     }
     if (!S_ISREG(st.st_mode))
         return mr_err_set(err, MR_ECONFIG, "state store %s: this is not a file", path);
-    if (mr_db_open(db, path, false, err) != MR_OK)
+    if (mr_lite_open(l, path, false, err) != MR_OK)
         return err->code;
-    if (check(db, create, steps_count, &version) != MR_OK || use_wal(db) != MR_OK ||
-        (version < steps_count && migrate(db, create, steps, steps_count) != MR_OK) || read_facts(db, facts) != MR_OK)
-        mr_db_close(db);
+    if (check(l, create, steps_count, &version) != MR_OK || use_wal(l) != MR_OK ||
+        (version < steps_count && migrate(l, create, steps, steps_count) != MR_OK) || read_facts(l, facts) != MR_OK)
+        mr_lite_close(l);
     return err->code;
 }

@@ -5,7 +5,7 @@
 #include "unit/state/contract.h"
 
 #include "millrace/file.h"
-#include "state/sqlite/sqlite.h"
+#include "state/sqlite/lite.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -146,7 +146,7 @@ static void a_store_of_schema_1_opens_with_all_that_it_holds(void **state)
     assert_int_equal(fix_open(f, true), MR_OK);
     assert_string_equal(mr_store_facts(f->store)->id, "6f1f2a5e-3a60-4c1c-9d0e-0a8a1f6f7b11");
     assert_int_equal(mr_store_facts(f->store)->last_number, 2);
-    assert_int_equal(mr_store_facts(f->store)->schema_version, (int)mr_db_steps_count);
+    assert_int_equal(mr_store_facts(f->store)->schema_version, (int)mr_lite_steps_count);
     assert_string_equal(fix_positions(f, NULL), "s/t/p v2 {\"at\":2}\n");
     assert_int_equal(fix_begin(f), MR_OK);
     assert_non_null(strstr(fix_unpublished(f), "2 L-p-1-2 s decided"));
@@ -159,29 +159,29 @@ static void a_store_of_schema_1_opens_with_all_that_it_holds(void **state)
 static void migrations_go_forward_in_one_transaction_or_not_at_all(void **state)
 {
     struct fix *f = *state;
-    struct mr_db db;
+    struct mr_lite db;
     struct mr_store_facts facts;
     struct mr_err err = {.code = MR_OK};
     assert_int_equal(fix_open(f, true), MR_OK);
     fix_close(f);
-    struct mr_db_step steps[8];
-    for (size_t i = 0; i < mr_db_steps_count; i++)
-        steps[i] = mr_db_steps[i];
-    size_t n = mr_db_steps_count;
+    struct mr_lite_step steps[8];
+    for (size_t i = 0; i < mr_lite_steps_count; i++)
+        steps[i] = mr_lite_steps[i];
+    size_t n = mr_lite_steps_count;
     /* a step that fails half-way */
-    steps[n] = (struct mr_db_step){"CREATE TABLE next(x); CREATE TABLE positions(x)"};
-    assert_int_not_equal(mr_db_start(&db, path_of(f), true, steps, n + 1, &facts, &err), MR_OK);
+    steps[n] = (struct mr_lite_step){"CREATE TABLE next(x); CREATE TABLE positions(x)"};
+    assert_int_not_equal(mr_lite_start(&db, path_of(f), true, steps, n + 1, &facts, &err), MR_OK);
     assert_int_equal(user_int(path_of(f), "SELECT count(*) FROM sqlite_schema WHERE name = 'next'"), 0);
     assert_int_equal(user_int(path_of(f), "PRAGMA user_version"), n);
     /* a command does not migrate; the server does */
-    steps[n] = (struct mr_db_step){"CREATE TABLE next(x)"};
+    steps[n] = (struct mr_lite_step){"CREATE TABLE next(x)"};
     err.code = MR_OK;
-    assert_int_equal(mr_db_start(&db, path_of(f), false, steps, n + 1, &facts, &err), MR_ECONFIG);
+    assert_int_equal(mr_lite_start(&db, path_of(f), false, steps, n + 1, &facts, &err), MR_ECONFIG);
     assert_non_null(strstr(err.msg, "millrace run"));
     err.code = MR_OK;
-    assert_int_equal(mr_db_start(&db, path_of(f), true, steps, n + 1, &facts, &err), MR_OK);
+    assert_int_equal(mr_lite_start(&db, path_of(f), true, steps, n + 1, &facts, &err), MR_OK);
     assert_int_equal(facts.schema_version, n + 1);
-    mr_db_close(&db);
+    mr_lite_close(&db);
     /* and the older program keeps its hands off */
     assert_int_equal(fix_open(f, true), MR_ECONFIG);
     assert_non_null(strstr(f->msg, "newer millrace"));

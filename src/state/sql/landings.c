@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* landings.c - what was decided: told published or lost, and read back with its files. */
-#include "state/sqlite/sqlite.h"
+#include "state/sql/sql.h"
 
 #define COLUMNS "number, decided, landing, source, run, instance, state, ingest_date, moves"
 
 void mr_run_published(struct mr_db *db, struct mr_call *call)
 {
-    int64_t now = mr_wall_us();
+    int64_t now = mr_db_now(db);
     for (size_t i = 0; i < call->numbers_count; i++)
         if (mr_sql_run(db,
                        "UPDATE landings SET state = 'published', published = ? WHERE number = ? AND state = 'decided'",
@@ -28,7 +28,7 @@ void mr_run_replayed(struct mr_db *db, struct mr_call *call)
                    call->number) != MR_OK)
         return;
     enum mr_code code = mr_sql_run(db, "UPDATE landings SET state = 'published', published = ? WHERE number = ? AND state = 'lost'", "ti",
-                                   mr_wall_us(), call->number);
+                                   mr_db_now(db), call->number);
     (void)code;
 }
 
@@ -36,7 +36,7 @@ static void read_files(struct mr_db *db, struct mr_call *call, struct mr_landing
 {
     size_t cap = (size_t)mr_sql_int(db, 0, "SELECT count(*) FROM files WHERE landing = ?", "i", l->number);
     struct mr_zone_file *files = mr_call_alloc(call, (cap ? cap : 1) * sizeof *files);
-    sqlite3_stmt *q =
+    struct mr_stmt *q =
         mr_sql(db, "SELECT stream, path, staged, rows, bytes, crc32c FROM files WHERE landing = ? ORDER BY path", "i",
                l->number);
     /* the caller's statement is under way, so both queries see the same moment */
@@ -45,20 +45,20 @@ static void read_files(struct mr_db *db, struct mr_call *call, struct mr_landing
             .stream = mr_sql_str(call, q, 0),
             .path = mr_sql_str(call, q, 1),
             .staged = mr_sql_str(call, q, 2),
-            .rows = sqlite3_column_int64(q, 3),
-            .bytes = sqlite3_column_int64(q, 4),
-            .crc32c = (uint32_t)sqlite3_column_int64(q, 5),
+            .rows = mr_sql_i64(q, 3),
+            .bytes = mr_sql_i64(q, 4),
+            .crc32c = (uint32_t)mr_sql_i64(q, 5),
         };
     }
     mr_sql_end(q);
     l->files = files;
 }
 
-static void read_landings(struct mr_db *db, struct mr_call *call, sqlite3_stmt *q)
+static void read_landings(struct mr_db *db, struct mr_call *call, struct mr_stmt *q)
 {
     while (mr_sql_row(db, q)) {
         struct mr_landing_row *l = mr_call_item(call, sizeof *l);
-        l->number = sqlite3_column_int64(q, 0);
+        l->number = mr_sql_i64(q, 0);
         l->decided_us = mr_sql_time(q, 1);
         l->landing = mr_sql_str(call, q, 2);
         l->source = mr_sql_str(call, q, 3);

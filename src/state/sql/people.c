@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* people.c - positions and kept rows to look at, and what a person changes beside a running server. */
-#include "state/sqlite/sqlite.h"
+#include "state/sql/sql.h"
 
 #include "millrace/json.h"
 
-static void read_positions(struct mr_db *db, struct mr_call *call, sqlite3_stmt *q)
+static void read_positions(struct mr_db *db, struct mr_call *call, struct mr_stmt *q)
 {
     while (mr_sql_row(db, q)) {
         struct mr_position *p = mr_call_item(call, sizeof *p);
         p->source = mr_sql_str(call, q, 0);
         p->stream = mr_sql_str(call, q, 1);
         p->part = mr_sql_str(call, q, 2);
-        p->version = sqlite3_column_int64(q, 3);
+        p->version = mr_sql_i64(q, 3);
         p->value = mr_sql_str(call, q, 4);
         p->changed_us = mr_sql_time(q, 5);
     }
@@ -44,7 +44,7 @@ void mr_run_positions(struct mr_db *db, struct mr_call *call)
 
 void mr_run_rows(struct mr_db *db, struct mr_call *call)
 {
-    sqlite3_stmt *q = call->rows_kind.p ? mr_sql(db,
+    struct mr_stmt *q = call->rows_kind.p ? mr_sql(db,
                                                  "SELECT stream, kind, key, value, version FROM source_rows WHERE "
                                                  "source = ? AND stream = ? AND kind = ? AND key > ?"
                                                  " ORDER BY key LIMIT ?",
@@ -61,14 +61,14 @@ void mr_run_rows(struct mr_db *db, struct mr_call *call)
         r->kind = mr_sql_str(call, q, 1);
         r->key = mr_sql_str(call, q, 2);
         r->value = mr_sql_str(call, q, 3);
-        r->version = sqlite3_column_int64(q, 4);
+        r->version = mr_sql_i64(q, 4);
     }
 }
 
 static void position_delete(struct mr_db *db, struct mr_call *call)
 {
     if (mr_sql_run(
-            db, "DELETE FROM positions WHERE source = ?1 AND stream = ifnull(?2, stream) AND part = ifnull(?3, part)",
+            db, "DELETE FROM positions WHERE source = ?1 AND stream = coalesce(?2, stream) AND part = coalesce(?3, part)",
             "ess", call->source, call->stream, call->part) == MR_OK &&
         mr_db_changes(db) == 0)
         mr_err_set(db->err, MR_ENOENT, "%s%s%s has no position%s%s", call->source.p, call->stream.p ? "/" : "",
@@ -89,8 +89,8 @@ void mr_run_position_set(struct mr_db *db, struct mr_call *call)
     enum mr_code code = mr_sql_run(
         db,
         "INSERT INTO positions(source, stream, part, version, value, changed) VALUES(?, ?, ?, 1, ?, ?)"
-        " ON CONFLICT DO UPDATE SET version = version + 1, value = excluded.value, changed = excluded.changed",
-        "eeest", call->source, call->stream, call->part, call->value, mr_wall_us());
+        " ON CONFLICT(source, stream, part) DO UPDATE SET version = positions.version + 1, value = excluded.value, changed = excluded.changed",
+        "eeest", call->source, call->stream, call->part, call->value, mr_db_now(db));
     (void)code;
 }
 
@@ -98,31 +98,16 @@ void mr_run_pause(struct mr_db *db, struct mr_call *call)
 {
     enum mr_code code = call->flag
                             ? mr_sql_run(db, "INSERT INTO paused(source, since) VALUES(?, ?) ON CONFLICT DO NOTHING",
-                                         "et", call->source, mr_wall_us())
+                                         "et", call->source, mr_db_now(db))
                             : mr_sql_run(db, "DELETE FROM paused WHERE source = ?", "e", call->source);
     (void)code;
 }
 
 void mr_run_paused(struct mr_db *db, struct mr_call *call)
 {
-    sqlite3_stmt *q = mr_sql(db, "SELECT source FROM paused ORDER BY source", "");
+    struct mr_stmt *q = mr_sql(db, "SELECT source FROM paused ORDER BY source", "");
     while (mr_sql_row(db, q)) {
         struct mr_str *source = mr_call_item(call, sizeof *source);
         *source = mr_sql_str(call, q, 0);
     }
-}
-
-void mr_run_adopt(struct mr_db *db, struct mr_call *call)
-{
-    int64_t last = mr_sql_int(db, -1, "SELECT seq FROM sqlite_sequence WHERE name = 'landings'", "");
-    if (mr_db_code(db) != MR_OK)
-        return;
-    enum mr_code code = MR_OK;
-    if (last < 0 && call->number > 0)
-        code = mr_sql_run(db, "INSERT INTO sqlite_sequence(name, seq) VALUES('landings', ?)", "i", call->number);
-    else if (last < call->number)
-        code = mr_sql_run(db, "UPDATE sqlite_sequence SET seq = ? WHERE name = 'landings'", "i", call->number);
-    else
-        call->number = last;
-    (void)code;
 }

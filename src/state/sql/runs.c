@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* runs.c - what a person wants to read afterwards: runs of a source, and alerts. */
-#include "state/sqlite/sqlite.h"
+#include "state/sql/sql.h"
 
 static bool empty(const struct mr_run_row *r)
 {
@@ -15,7 +15,7 @@ static bool coalesced(struct mr_db *db, const struct mr_run_row *r)
     if (mr_sql_run(db,
                    "UPDATE runs SET ended = ?, bounds = ?, repeats = repeats + 1 WHERE id = (SELECT max(id) FROM runs "
                    "WHERE source = ? AND stream = ?)"
-                   " AND rows = 0 AND bytes = 0 AND ifnull(error, '') = '' AND outcome = ?",
+                   " AND rows = 0 AND bytes = 0 AND coalesce(error, '') = '' AND outcome = ?",
                    "tseee", r->ended_us, r->bounds, r->source, r->stream, r->outcome) != MR_OK)
         return false;
     return mr_db_changes(db) == 1;
@@ -36,7 +36,7 @@ void mr_run_run(struct mr_db *db, struct mr_call *call)
 
 void mr_run_last_runs(struct mr_db *db, struct mr_call *call)
 {
-    sqlite3_stmt *q = mr_sql(db,
+    struct mr_stmt *q = mr_sql(db,
                              "SELECT source, stream, outcome, error, started, ended, rows, bytes, bounds FROM runs"
                              " WHERE id IN (SELECT max(id) FROM runs GROUP BY source, stream) ORDER BY source, stream",
                              "");
@@ -48,8 +48,8 @@ void mr_run_last_runs(struct mr_db *db, struct mr_call *call)
         r->error = mr_sql_str(call, q, 3);
         r->started_us = mr_sql_time(q, 4);
         r->ended_us = mr_sql_time(q, 5);
-        r->rows = sqlite3_column_int64(q, 6);
-        r->bytes = sqlite3_column_int64(q, 7);
+        r->rows = mr_sql_i64(q, 6);
+        r->bytes = mr_sql_i64(q, 7);
         r->bounds = mr_sql_str(call, q, 8);
     }
 }
@@ -64,17 +64,17 @@ void mr_run_alert(struct mr_db *db, struct mr_call *call)
         db,
         "INSERT INTO alerts(name, source, stream, opened, severity, text, changed, closed, repeats) VALUES(?, ?, ?, ?, "
         "?, ?, ?, ?, ?)"
-        " ON CONFLICT DO UPDATE SET text = excluded.text, changed = excluded.changed, closed = excluded.closed,"
+        " ON CONFLICT(name, source, stream, opened) DO UPDATE SET text = excluded.text, changed = excluded.changed, closed = excluded.closed,"
         " repeats = excluded.repeats",
         "ceetcetti", row->name, mr_str_c(a->source), mr_str_c(a->stream), a->opened_us, row->error ? "error" : "warn",
         mr_str_c(a->text), a->changed_us ? a->changed_us : a->opened_us, a->closed_us, (int64_t)a->repeats);
     (void)code;
 }
 
-static bool alert_id(const char *name, enum mr_alert_id *id)
+static bool alert_id(struct mr_str name, enum mr_alert_id *id)
 {
     for (size_t i = 0; i < MR_A_COUNT; i++) {
-        if (strcmp(mr_alert_rows[i].name, name) == 0) {
+        if (mr_str_eq(name, mr_str_c(mr_alert_rows[i].name))) {
             *id = (enum mr_alert_id)i;
             return true;
         }
@@ -84,13 +84,13 @@ static bool alert_id(const char *name, enum mr_alert_id *id)
 
 void mr_run_alerts(struct mr_db *db, struct mr_call *call)
 {
-    sqlite3_stmt *q = mr_sql(
+    struct mr_stmt *q = mr_sql(
         db,
         "SELECT name, source, stream, text, opened, changed, repeats FROM alerts WHERE closed IS NULL ORDER BY opened",
         "");
     while (mr_sql_row(db, q)) {
         enum mr_alert_id id;
-        if (!alert_id((const char *)sqlite3_column_text(q, 0), &id))
+        if (!alert_id(mr_sql_peek(q, 0), &id))
             continue;
         struct mr_alert *a = mr_call_item(call, sizeof *a);
         a->id = id;
@@ -99,6 +99,6 @@ void mr_run_alerts(struct mr_db *db, struct mr_call *call)
         a->text = mr_sql_str(call, q, 3).p;
         a->opened_us = mr_sql_time(q, 4);
         a->changed_us = mr_sql_time(q, 5);
-        a->repeats = (uint64_t)sqlite3_column_int64(q, 6);
+        a->repeats = (uint64_t)mr_sql_i64(q, 6);
     }
 }

@@ -5,7 +5,7 @@
  * notice. Happy path: epoch lives, day is open, each move and row finds the version that it expects, no id is present;
  * then the landing, its files. Ways to fail: MR_EEPOCH, MR_ESEALED, MR_EFENCED (which), MR_ESEEN (which); anything else
  * is the store's own trouble. */
-#include "state/sqlite/sqlite.h"
+#include "state/sql/sql.h"
 
 #include "millrace/fault.h"
 #include "millrace/json.h"
@@ -48,10 +48,10 @@ static void move(struct mr_db *db, struct mr_call *call, size_t which, int64_t n
         mr_err_wrap(db->err, "position of %.*s/%.*s", (int)m->source.n, m->source.p, (int)m->stream.n, m->stream.p);
         return;
     }
-    sqlite3_stmt *q = mr_sql(db, "SELECT version, value FROM positions WHERE source = ? AND stream = ? AND part = ?",
+    struct mr_stmt *q = mr_sql(db, "SELECT version, value FROM positions WHERE source = ? AND stream = ? AND part = ? /*FOR UPDATE*/",
                              "eee", m->source, m->stream, m->part);
     if (mr_sql_row(db, q)) {
-        version = sqlite3_column_int64(q, 0);
+        version = mr_sql_i64(q, 0);
         old = mr_sql_str(call, q, 1);
         mr_sql_end(q);
     }
@@ -65,9 +65,12 @@ static void move(struct mr_db *db, struct mr_call *call, size_t which, int64_t n
     if (mr_sql_run(
             db,
             "INSERT INTO positions(source, stream, part, version, value, changed) VALUES(?, ?, ?, ?, ?, ?)"
-            " ON CONFLICT DO UPDATE SET version = excluded.version, value = excluded.value, changed = excluded.changed",
+            " ON CONFLICT(source, stream, part) DO UPDATE SET version = excluded.version, value = excluded.value, changed = excluded.changed"
+            " WHERE positions.version = excluded.version - 1",
             "eeeist", m->source, m->stream, m->part, version + 1, m->value, now) != MR_OK)
         return;
+    if (mr_db_changes(db) != 1) /* there was no row to lock, and somebody else was first */
+        lose(db, call, which, m->source, m->stream, m->part, m->expected_version, version + 1);
 }
 
 /* -- rows ---------------------------------------------------------------------------------------------------------- */
@@ -76,7 +79,7 @@ static void row(struct mr_db *db, struct mr_call *call, size_t index, int64_t no
 {
     const struct mr_row *r = &call->decision->rows[index];
     int64_t version =
-        mr_sql_int(db, 0, "SELECT version FROM source_rows WHERE source = ? AND stream = ? AND kind = ? AND key = ?",
+        mr_sql_int(db, 0, "SELECT version FROM source_rows WHERE source = ? AND stream = ? AND kind = ? AND key = ? /*FOR UPDATE*/",
                    "eeee", r->source, r->stream, r->kind, r->key);
     if (mr_db_code(db) != MR_OK)
         return;
@@ -88,12 +91,13 @@ static void row(struct mr_db *db, struct mr_call *call, size_t index, int64_t no
         r->value.p ? mr_sql_run(db,
                                 "INSERT INTO source_rows(source, stream, kind, key, value, version, changed) VALUES(?, "
                                 "?, ?, ?, ?, ?, ?)"
-                                " ON CONFLICT DO UPDATE SET value = excluded.value, version = excluded.version, "
-                                "changed = excluded.changed",
+                                " ON CONFLICT(source, stream, kind, key) DO UPDATE SET value = excluded.value, version = excluded.version, "
+                                "changed = excluded.changed WHERE source_rows.version = excluded.version - 1",
                                 "eeeesit", r->source, r->stream, r->kind, r->key, r->value, version + 1, now)
                    : mr_sql_run(db, "DELETE FROM source_rows WHERE source = ? AND stream = ? AND kind = ? AND key = ?",
                                 "eeee", r->source, r->stream, r->kind, r->key);
-    (void)code; /* it is in db->err */
+    if (code == MR_OK && r->value.p && mr_db_changes(db) != 1)
+        lose(db, call, call->decision->moves_count + index, r->source, r->stream, r->key, version, version + 1);
 }
 
 /* -- landing and files --------------------------------------------------------------------------------------------- */
@@ -103,17 +107,23 @@ static void landing(struct mr_db *db, struct mr_call *call, int64_t now, struct 
     const struct mr_decision *d = call->decision;
     /* without a file there is nothing to publish */
     const char *state = d->files_count ? "decided" : "published";
-    if (mr_sql_run(db,
+    struct mr_stmt *q =
+        mr_sql(db,
                    "INSERT INTO landings(landing, source, run, instance, epoch, ingest_date, state, began, decided, "
                    "published, records, bytes, moves)"
-                   " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                   " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING number",
                    "seecidctttiis",
                    d->landing, d->source, d->run, d->instance.id, d->instance.epoch, d->day, state, d->began_us, now,
-                   d->files_count ? 0 : now, d->records, d->bytes, moves) != MR_OK) {
+                   d->files_count ? 0 : now, d->records, d->bytes, moves);
+    if (mr_sql_row(db, q)) {
+        call->decided.number = mr_sql_i64(q, 0);
+        while (mr_sql_row(db, q)) /* to its end: that is what makes it happen */
+            ;
+    }
+    if (mr_db_code(db) != MR_OK) {
         mr_err_wrap(db->err, "landing %.*s", (int)d->landing.n, d->landing.p);
         return;
     }
-    call->decided.number = sqlite3_last_insert_rowid(db->h);
     for (size_t i = 0; i < d->files_count; i++) {
         const struct mr_zone_file *f = &d->files[i];
         if (mr_sql_run(
@@ -142,7 +152,7 @@ static bool day_is_open(struct mr_db *db, struct mr_call *call)
 void mr_run_decide(struct mr_db *db, struct mr_call *call)
 {
     const struct mr_decision *d = call->decision;
-    int64_t now = mr_wall_us();
+    int64_t now = mr_db_now(db);
     struct mr_buf moves;
     mr_buf_init(&moves, MOVES_LIMIT);
     if (mr_check_epoch(db, &d->instance) == MR_OK && day_is_open(db, call)) {
@@ -156,7 +166,7 @@ void mr_run_decide(struct mr_db *db, struct mr_call *call)
         if (mr_db_code(db) == MR_OK)
             landing(db, call, now, mr_buf_str(&moves));
         if (mr_db_code(db) == MR_OK)
-            mr_seen_insert(db, call);
+            db->ops->seen_insert(db, call);
     }
     if (mr_db_code(db) != MR_OK)
         call->decided.number = 0;

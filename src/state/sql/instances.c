@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* instances.c - who may decide. An epoch that has ended never comes back: who finds it ended begins a new row. */
-#include "state/sqlite/sqlite.h"
+#include "state/sql/sql.h"
 
 #include "millrace/hash.h"
 
@@ -10,7 +10,7 @@ void mr_run_begin(struct mr_db *db, struct mr_call *call)
 {
     unsigned char r[6];
     char stamp[28];
-    int64_t now = mr_wall_us();
+    int64_t now = mr_db_now(db);
     mr_random(r, sizeof r);
     mr_time_text(now, stamp); /* 2026-11-22T21:25:22...: sorted by age in a listing of the staging folder */
     struct mr_instance *me = &call->instance;
@@ -20,12 +20,12 @@ void mr_run_begin(struct mr_db *db, struct mr_call *call)
     enum mr_code code = mr_sql_run(db, "INSERT INTO instances(id, epoch, began, alive_until) VALUES(?, 1, ?, ?)", "ctt",
                                    me->id, now, now + call->lease_ms * 1000);
     if (code == MR_OK)
-        mr_seen_list(db); /* a server begins: it reads its filter while nothing has come yet */
+        db->ops->begun(db);
 }
 
 enum mr_code mr_check_epoch(struct mr_db *db, const struct mr_instance *instance)
 {
-    int64_t lives = mr_sql_int(db, 0, "SELECT 1 FROM instances WHERE id = ? AND epoch = ? AND ended IS NULL", "ci",
+    int64_t lives = mr_sql_int(db, 0, "SELECT 1 FROM instances WHERE id = ? AND epoch = ? AND ended IS NULL /*FOR SHARE*/", "ci",
                                instance->id, instance->epoch);
     if (mr_db_code(db) == MR_OK && !lives)
         mr_err_set(db->err, MR_EEPOCH, "epoch %lld of instance %s has ended", (long long)instance->epoch, instance->id);
@@ -37,7 +37,7 @@ void mr_run_renew(struct mr_db *db, struct mr_call *call)
     if (mr_check_epoch(db, &call->instance) != MR_OK)
         return;
     enum mr_code code = mr_sql_run(db, "UPDATE instances SET alive_until = ? WHERE id = ?", "tc",
-                                   mr_wall_us() + call->lease_ms * 1000, (const char *)call->instance.id);
+                                   mr_db_now(db) + call->lease_ms * 1000, (const char *)call->instance.id);
     (void)code;
 }
 
@@ -52,30 +52,31 @@ static void end(struct mr_db *db, const char *id, int64_t now)
 void mr_run_end(struct mr_db *db, struct mr_call *call)
 {
     if (mr_check_epoch(db, &call->instance) == MR_OK)
-        end(db, call->instance.id, mr_wall_us());
+        end(db, call->instance.id, mr_db_now(db));
 }
 
 static void find_dead(struct mr_db *db, struct mr_call *call, int64_t now)
 {
-    sqlite3_stmt *q = mr_sql(
+    struct mr_stmt *q = mr_sql(
         db, "SELECT id, epoch FROM instances WHERE ended IS NULL AND id <> ? AND (? OR alive_until < ?) ORDER BY id",
         "cit", call->instance.id, (int64_t)call->flag, now);
     while (mr_sql_row(db, q)) {
         struct mr_instance *dead = mr_call_item(call, sizeof *dead);
-        snprintf(dead->id, sizeof dead->id, "%s", (const char *)sqlite3_column_text(q, 0));
-        dead->epoch = sqlite3_column_int64(q, 1);
+        struct mr_str id = mr_sql_peek(q, 0);
+        snprintf(dead->id, sizeof dead->id, "%.*s", (int)id.n, id.p);
+        dead->epoch = mr_sql_i64(q, 1);
     }
 }
 
 void mr_run_sweep(struct mr_db *db, struct mr_call *call)
 {
-    int64_t now = mr_wall_us();
-    if (mr_db_exec(db, "BEGIN IMMEDIATE") != MR_OK)
+    int64_t now = mr_db_now(db);
+    if (mr_db_exec(db, db->ops->begin) != MR_OK)
         return;
     find_dead(db, call, now);
     struct mr_instance *dead = call->items;
     for (size_t i = 0; i < call->items_count && mr_db_code(db) == MR_OK; i++)
         end(db, dead[i].id, now);
-    if (mr_db_code(db) != MR_OK || mr_db_exec(db, "COMMIT") != MR_OK)
-        sqlite3_exec(db->h, "ROLLBACK", NULL, NULL, NULL);
+    enum mr_code code = mr_db_commit(db);
+    (void)code; /* it is in db->err */
 }

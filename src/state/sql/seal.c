@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* seal.c - whole landings that hold their day open, and the one row that closes days for ever. */
-#include "state/sqlite/sqlite.h"
+#include "state/sql/sql.h"
 
 #include "millrace/fault.h"
 
 int32_t mr_sealed_through(struct mr_db *db)
 {
     int32_t day = MR_NO_DAY;
-    sqlite3_stmt *q = mr_sql(db, "SELECT value FROM meta WHERE key = 'sealed_through'", "");
+    struct mr_stmt *q = mr_sql(db, "SELECT value FROM meta WHERE key = 'sealed_through' /*FOR SHARE*/", "");
     if (mr_sql_row(db, q)) {
         day = mr_sql_day(q, 0);
         mr_sql_end(q);
@@ -25,7 +25,7 @@ void mr_run_stage_begin(struct mr_db *db, struct mr_call *call)
     }
     enum mr_code code =
         mr_sql_run(db, "INSERT INTO stages(landing, instance, source, ingest_date, began) VALUES(?, ?, ?, ?, ?)",
-                   "scedt", call->landing, call->instance.id, call->source, call->day, mr_wall_us());
+                   "scedt", call->landing, call->instance.id, call->source, call->day, mr_db_now(db));
     (void)code;
 }
 
@@ -41,9 +41,9 @@ static bool held_open(struct mr_db *db, int32_t day)
                                 "SELECT 1 FROM stages s JOIN instances i ON i.id = s.instance WHERE i.ended IS NULL "
                                 "AND s.ingest_date <= ? LIMIT 1",
                                 "d", day);
-    /* +: by the index of the few that are unpublished, not by the one of all dates */
+    /* || '': by the index of the few that are unpublished, not by the one of all dates */
     int64_t landings =
-        mr_sql_int(db, 0, "SELECT 1 FROM landings WHERE state = 'decided' AND +ingest_date <= ? LIMIT 1", "d", day);
+        mr_sql_int(db, 0, "SELECT 1 FROM landings WHERE state = 'decided' AND ingest_date || '' <= ? LIMIT 1", "d", day);
     return stages || landings;
 }
 
@@ -55,7 +55,7 @@ static void seal(struct mr_db *db, struct mr_call *call)
         if (sys)
             mr_err_sys(db->err, sys, "seal a day");
         else if (mr_sql_run(db,
-                            "INSERT INTO meta(key, value) VALUES('sealed_through', ?) ON CONFLICT DO UPDATE SET value "
+                            "INSERT INTO meta(key, value) VALUES('sealed_through', ?) ON CONFLICT(key) DO UPDATE SET value "
                             "= excluded.value",
                             "d", call->day) == MR_OK)
             through = call->day;
@@ -65,16 +65,16 @@ static void seal(struct mr_db *db, struct mr_call *call)
 
 void mr_run_seal(struct mr_db *db, struct mr_call *call)
 {
-    if (mr_db_exec(db, "BEGIN IMMEDIATE") != MR_OK)
+    if (mr_db_exec(db, db->ops->begin) != MR_OK)
         return;
     seal(db, call);
-    if (mr_db_code(db) != MR_OK || mr_db_exec(db, "COMMIT") != MR_OK)
-        sqlite3_exec(db->h, "ROLLBACK", NULL, NULL, NULL);
+    enum mr_code code = mr_db_commit(db);
+    (void)code; /* it is in db->err */
 }
 
 void mr_run_day_counts(struct mr_db *db, struct mr_call *call)
 {
-    sqlite3_stmt *q = mr_sql(
+    struct mr_stmt *q = mr_sql(
         db,
         "SELECT l.source, f.stream, count(*), sum(f.rows), sum(f.bytes) FROM landings l JOIN files f ON f.landing = "
         "l.number"
@@ -84,8 +84,8 @@ void mr_run_day_counts(struct mr_db *db, struct mr_call *call)
         struct mr_day_count *c = mr_call_item(call, sizeof *c);
         c->source = mr_sql_str(call, q, 0);
         c->stream = mr_sql_str(call, q, 1);
-        c->files = sqlite3_column_int64(q, 2);
-        c->rows = sqlite3_column_int64(q, 3);
-        c->bytes = sqlite3_column_int64(q, 4);
+        c->files = mr_sql_i64(q, 2);
+        c->rows = mr_sql_i64(q, 3);
+        c->bytes = mr_sql_i64(q, 4);
     }
 }
