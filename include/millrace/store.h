@@ -13,8 +13,9 @@
 enum { MR_NO_DAY = INT32_MIN };
 
 struct mr_store_options {
-    const char *url;      /* "sqlite:<path of the file>"; "postgres://…" is refused with MR_ECONFIG until that store exists */
+    const char *url;      /* "sqlite:<path of the file>", or "postgres://…" as libpq takes it, and schema=NAME (default millrace) */
     bool create;          /* make and migrate it; false: open what is there (cli), MR_ENOENT if nothing is */
+    const char *home;     /* the data_dir's id, for a store that others share; NULL: none. Who has the same home and another id is dead */
 };
 typedef void (*mr_store_open_cb)(void *arg, const struct mr_err *err, struct mr_store *store /* yours; NULL on error */);
 void mr_store_open(struct mr_loop *loop, const struct mr_store_options *options, mr_store_open_cb cb, void *arg);
@@ -45,7 +46,7 @@ typedef void (*mr_done_cb)(void *arg, const struct mr_err *err);
 void mr_store_instance_renew(struct mr_store *s, const struct mr_instance *instance, int64_t lease_ms, mr_done_cb cb, void *arg); /* MR_EEPOCH */
 void mr_store_instance_end(struct mr_store *s, const struct mr_instance *instance, mr_done_cb cb, void *arg);
 typedef void (*mr_instances_cb)(void *arg, const struct mr_err *err, const struct mr_instance *ended, size_t count);
-/* Ends, in a transaction of its own, the epochs of all instances but `self` that are not alive (`all`: of all others: the caller holds the lock on data_dir). */
+/* Ends, in a transaction of its own, the epochs of all instances but `self` that are not alive (`all`: of all others of its home, in a store of one process of all: the caller holds the lock on data_dir). */
 void mr_store_sweep(struct mr_store *s, const struct mr_instance *self, bool all, mr_instances_cb cb, void *arg);
 
 /* -- decisions ---------------------------------------------------------------------------------------------------------- */

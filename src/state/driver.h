@@ -125,7 +125,7 @@ struct mr_driver {
     void (*ending)(struct mr_store *s); /* see mr_store_ending() */
     void (*close)(struct mr_store *s, void (*cb)(void *arg), void *arg);
 };
-extern const struct mr_driver mr_driver_sqlite;
+extern const struct mr_driver mr_driver_sqlite, mr_driver_postgres, mr_driver_postgresql;
 
 /* What every driver's store begins with. Runs on: loop. */
 struct mr_store {

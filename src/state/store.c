@@ -37,17 +37,14 @@ static void refuse(struct mr_loop *loop, const char *url, mr_store_open_cb cb, v
     r->job.run = refuse_run;
     r->job.done = refuse_done;
     /* the rest of the URL may hold a password */
-    if (strncmp(url, "postgres:", 9) == 0 || strncmp(url, "postgresql:", 11) == 0)
-        mr_err_set(&r->err, MR_ECONFIG, "this build has no Postgres state store; use state: sqlite");
-    else
-        mr_err_set(&r->err, MR_ECONFIG, "state: unknown kind of store \"%.*s\"; use state: sqlite",
-                   (int)strcspn(url, ":"), url);
+    mr_err_set(&r->err, MR_ECONFIG, "state: unknown kind of store \"%.*s\"; use sqlite or a postgres:// URL",
+               (int)strcspn(url, ":"), url);
     mr_worker_submit(loop->workers, MR_LANE_STATE, &r->job);
 }
 
 void mr_store_open(struct mr_loop *loop, const struct mr_store_options *options, mr_store_open_cb cb, void *arg)
 {
-    static const struct mr_driver *const drivers[] = {&mr_driver_sqlite};
+    static const struct mr_driver *const drivers[] = {&mr_driver_sqlite, &mr_driver_postgres, &mr_driver_postgresql};
     for (size_t i = 0; i < MR_COUNT(drivers); i++) {
         size_t n = strlen(drivers[i]->scheme);
         if (strncmp(options->url, drivers[i]->scheme, n) == 0) {

@@ -43,7 +43,7 @@ void mr_run_renew(struct mr_db *db, struct mr_call *call)
 
 static void end(struct mr_db *db, const char *id, int64_t now)
 {
-    if (mr_sql_run(db, "UPDATE instances SET epoch = epoch + 1, ended = ? WHERE id = ?", "tc", now, id) != MR_OK)
+    if (mr_sql_run(db, "UPDATE instances SET epoch = epoch + 1, ended = ? WHERE id = ? AND ended IS NULL", "tc", now, id) != MR_OK)
         return;
     enum mr_code code = mr_sql_run(db, "DELETE FROM stages WHERE instance = ?", "c", id);
     (void)code;
@@ -58,8 +58,7 @@ void mr_run_end(struct mr_db *db, struct mr_call *call)
 static void find_dead(struct mr_db *db, struct mr_call *call, int64_t now)
 {
     struct mr_stmt *q = mr_sql(
-        db, "SELECT id, epoch FROM instances WHERE ended IS NULL AND id <> ? AND (? OR alive_until < ?) ORDER BY id",
-        "cit", call->instance.id, (int64_t)call->flag, now);
+        db, db->ops->dead, "cit", call->instance.id, (int64_t)call->flag, now);
     while (mr_sql_row(db, q)) {
         struct mr_instance *dead = mr_call_item(call, sizeof *dead);
         struct mr_str id = mr_sql_peek(q, 0);

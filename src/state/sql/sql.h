@@ -39,6 +39,8 @@ struct mr_db_ops {
     /* The transaction whose commit was in doubt: true, and took says whether it is there; false: still nobody knows, db->err. */
     bool (*settle)(struct mr_db *db, const struct mr_call *calls, bool *took);
     int64_t (*now_us)(struct mr_db *db); /* the store's clock */
+    /* id and epoch of the instances to be ended: not `id`, and no longer alive at the time; or (the second is 1) known to be dead. "cit" */
+    const char *dead;
     /* -- what the two do in their own way */
     void (*adopt)(struct mr_db *db, struct mr_call *call);
     void (*begun)(struct mr_db *db); /* a server begins: its instance has a row */

@@ -151,6 +151,8 @@ const struct mr_db_ops mr_lite_ops = {
     .rolled_back = lite_rolled_back,
     .settle = lite_settle,
     .now_us = lite_now,
+    /* nobody else can have the file: who holds the lock on data_dir is alone with it */
+    .dead = "SELECT id, epoch FROM instances WHERE ended IS NULL AND id <> ? AND (? OR alive_until < ?) ORDER BY id",
     .adopt = lite_adopt,
     .begun = mr_lite_begun,
     .seen = mr_lite_seen,

@@ -4,9 +4,10 @@
 
 #include "unit/state/fixture.h"
 
-/* Every promise of store.h and state.h against the store of this URL; `@` stands for a test's own folder. Returns the
- * failures. */
+/* Every promise of store.h and state.h against the store of this URL; `@/` stands for a test's own folder, and in a
+ * database each test has its own schema. Returns the failures. */
 int contract_run(const char *url);
 int sqlite_run(void);
+int postgres_run(const char *url);
 
 #endif
