@@ -4,8 +4,8 @@
 # environment in build/venv. What is there already is not touched: a second run does nothing. deps/README.md says why each.
 set -eu
 
-build="gcc libc6-dev cmake ninja-build pkg-config libuv1-dev node-llhttp libyaml-dev libsqlite3-dev libzstd-dev zlib1g-dev libssl-dev libmbedtls-dev libcurl4-openssl-dev libexpat1-dev zstd"
-test="$build clang-14 libclang-rt-14-dev libcmocka-dev libjansson-dev curl openssl python3 python3-venv sqlite3 strace faketime e2fsprogs mount nghttp2-client haproxy"
+build="gcc libc6-dev cmake ninja-build pkg-config libuv1-dev node-llhttp libyaml-dev libsqlite3-dev libzstd-dev zlib1g-dev libssl-dev libmbedtls-dev libcurl4-openssl-dev libexpat1-dev libpq-dev zstd"
+test="$build clang-14 libclang-rt-14-dev libcmocka-dev libjansson-dev curl openssl python3 python3-venv sqlite3 strace faketime e2fsprogs mount nghttp2-client haproxy postgresql postgresql-client"
 python="duckdb==1.5.6"
 
 usage() {
@@ -72,6 +72,14 @@ if [ -n "$wanted" ]; then
         exit 1
     fi
     echo "installing: $wanted"
+    case $wanted in
+    *postgresql*) # the tests start servers of their own: the package is not to make and start one
+        everything=$wanted wanted=postgresql-common
+        apt_install >/dev/null 2>&1 || retry update_and_install
+        as_root sed -i 's/^#* *create_main_cluster.*/create_main_cluster = false/' /etc/postgresql-common/createcluster.conf
+        wanted=$everything
+        ;;
+    esac
     apt_install >/dev/null 2>&1 || retry update_and_install # the lists of packages may be absent or old
 fi
 

@@ -35,7 +35,7 @@ struct mr_config {
 
     char *environment;
     char *data_dir;           /* absolute */
-    struct { char *url; int64_t keep_ms; } state; /* url: "sqlite" */
+    struct { char *url; int64_t keep_ms; } state; /* url: "sqlite", or postgres://… */
     struct {
         char *url;            /* "file:/absolute/path" */
         int compression;      /* enum mr_codec */

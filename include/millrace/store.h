@@ -32,6 +32,8 @@ struct mr_store_facts {
     int schema_version;
     bool fresh;               /* nothing was ever decided */
 };
+/* The clock that gives landings their day: a server's, so that all of a fleet agree; else our own. Microseconds since 1970, UTC. */
+int64_t mr_store_now_us(const struct mr_store *s);
 const struct mr_store_facts *mr_store_facts(const struct mr_store *s); /* as of open; last_number and sealed_through follow our own decisions */
 
 /* -- instances ---------------------------------------------------------------------------------------------------------- */

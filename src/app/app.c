@@ -54,24 +54,6 @@ enum mr_code app_store_url(const struct mr_config *config, char out[4096], struc
     return n < 4096 ? MR_OK : mr_err_set(err, MR_ETOOBIG, "path of the state store");
 }
 
-enum mr_code app_lock(const char *data_dir, int *fd, struct mr_err *err)
-{
-    char path[4096];
-    if (mr_dir_make(data_dir, 0750, err) != MR_OK)
-        return mr_err_wrap(err, "data_dir");
-    snprintf(path, sizeof path, "%s/lock", data_dir);
-    *fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
-    if (*fd < 0)
-        return mr_err_sys(err, errno, "open %s", path);
-    if (flock(*fd, LOCK_EX | LOCK_NB) == 0)
-        return MR_OK;
-    close(*fd);
-    *fd = -1;
-    return mr_err_set(
-        err, MR_EINUSE,
-        "data_dir %s is in use by another millrace; stop that one, or give this one a data_dir of its own", data_dir);
-}
-
 enum mr_code app_match(struct mr_zone *zone, const struct mr_store_facts *facts, bool identify, const char *config_path,
                        struct mr_err *err)
 {
@@ -221,7 +203,12 @@ static void store_begin(struct app *a)
         step_end(a, &err, "state store");
         return;
     }
-    struct mr_store_options options = {.url = url, .create = true};
+    char home[33];
+    if (app_home(a->config->config->data_dir, home, &err) != MR_OK) {
+        step_end(a, &err, "data_dir");
+        return;
+    }
+    struct mr_store_options options = {.url = url, .create = true, .home = home};
     mr_store_open(&a->loop, &options, on_store, a);
 }
 

@@ -41,6 +41,8 @@ enum mr_code app_match(struct mr_zone *zone, const struct mr_store_facts *facts,
                        struct mr_err *err);
 /* flock on <data_dir>/lock; MR_EINUSE. The descriptor is the lock. */
 enum mr_code app_lock(const char *data_dir, int *fd, struct mr_err *err);
+/* The id of data_dir, 32 hex digits; made if there is none. Needs the lock: mr_store_options.home. */
+MR_MUST enum mr_code app_home(const char *data_dir, char home[33], struct mr_err *err);
 
 struct held_config { /* sources keep the config that their options point into */
     struct mr_config *config;

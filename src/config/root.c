@@ -19,7 +19,9 @@ static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
 
 static const struct mr_option state_rows[] = {
     {.name = "url", .type = MR_T_STRING, .offset = STATE(url), .def = "sqlite", .flags = MR_OPT_FIXED,
-     .doc = "Where positions, landings and seen event ids are kept. sqlite: one file below data_dir, which any sqlite3 can open."},
+     .doc = "Where positions, landings and seen event ids are kept. sqlite: one file below data_dir, which any sqlite3 can open. "
+            "postgres://user@host:5432/database: tables of a Postgres server (15 or later), in the schema millrace or the one that the URL names "
+            "by schema=NAME; several processes, each with a data_dir of its own, may share it. With a password in it, write \"${env:NAME}\" or \"${file:PATH}\"."},
     {.name = "keep", .type = MR_T_DURATION, .offset = STATE(keep_ms), .def = "90d", .min = "1m", .max = "3650d",
      .doc = "How long the history of landings, files, runs and closed alerts is kept, and bytes in quarantine. Positions are kept for ever. Longer costs disk only."},
     {0},
@@ -86,7 +88,7 @@ static const struct mr_option rows[] = {
     {.name = "data_dir", .type = MR_T_PATH, .offset = AT(data_dir), .def = "./data", .flags = MR_OPT_FIXED,
      .doc = "Folder of the durable queue, the state and the quarantine. Put it on a disk that survives a restart; one server at a time."},
     {.name = "state", .type = MR_T_MAP, .offset = AT(state), .sub = state_rows, .flags = MR_OPT_SCALAR,
-     .doc = "The state store. \"state: sqlite\" is short for \"state: {url: sqlite}\"."},
+     .doc = "The state store. \"state: sqlite\" is short for \"state: {url: sqlite}\", and so is a URL alone."},
     {.name = "zone", .type = MR_T_MAP, .offset = AT(zone), .sub = zone_rows, .flags = MR_OPT_SCALAR,
      .doc = "Where everything lands, as <zone>/source=<name>/stream=<name>/ingest_date=<YYYY-MM-DD>/*.ndjson*."},
     {.name = "admin", .type = MR_T_MAP, .offset = AT(admin), .sub = admin_rows, .doc = "How the inside is shown."},
@@ -134,9 +136,8 @@ static void check_state(struct mr_config *config, struct mr_fill *fill)
 {
     if (strcmp(config->state.url, "sqlite") == 0)
         return;
-    bool postgres = begins(config->state.url, "postgres://") || begins(config->state.url, "postgresql://");
-    mr_fill_error(fill, place(fill, "state.url"), "state.url: expected sqlite%s",
-                  postgres ? "; a Postgres state store is not in this version" : "");
+    if (!begins(config->state.url, "postgres://") && !begins(config->state.url, "postgresql://"))
+        mr_fill_error(fill, place(fill, "state.url"), "state.url: expected sqlite, or a URL such as \"postgres://user@host/database\"");
 }
 
 /* file:./raw, file:raw, file:/raw and file:///raw all become file:/… */

@@ -38,7 +38,7 @@ static void ask_to_roll(struct mr_landing *l, enum mr_roll_reason why)
 static void look(struct mr_landings *ls)
 {
     int64_t now_ms = (int64_t)mr_loop_now_ms(ls->o.loop);
-    int32_t today = mr_day_of(mr_wall_us());
+    int32_t today = mr_day_of(mr_store_now_us(ls->o.store));
     for (struct mr_landing *l = ls->all, *next; l; l = next) {
         next = l->next;
         enum mr_roll_reason why;
@@ -106,7 +106,7 @@ struct mr_landing *mr_landing_begin(struct mr_landings *ls, struct mr_str source
     l->kind = kind;
     l->owner = *owner;
     l->codec = landings_codec(ls);
-    l->began_us = mr_wall_us();
+    l->began_us = mr_store_now_us(ls->o.store);
     int32_t today = mr_day_of(l->began_us);
     /* A sealed day never changes, whatever the clock says. */
     l->roll = (struct mr_roll){
@@ -155,7 +155,7 @@ void mr_landing_slice_done(struct mr_landing *l)
     l->roll.bytes = mr_landing_bytes(l);
     enum mr_roll_reason why;
     if (l->kind == MR_LANDING_ROLLING &&
-        mr_roll_due(&l->roll, (int64_t)mr_loop_now_ms(ls->o.loop), mr_day_of(mr_wall_us()), &why))
+        mr_roll_due(&l->roll, (int64_t)mr_loop_now_ms(ls->o.loop), mr_day_of(mr_store_now_us(ls->o.store)), &why))
         ask_to_roll(l, why);
     if (first)
         landings_schedule(ls);

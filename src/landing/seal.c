@@ -150,7 +150,7 @@ void seal_look(struct mr_landings *ls)
     if (ls->seal_out || ls->closing || (ls->seal_looked_ms && now_ms - ls->seal_looked_ms < LOOK_EVERY_MS))
         return;
     ls->seal_looked_ms = now_ms;
-    int32_t ended = mr_day_of(mr_wall_us() - ls->o.seal_after_ms * 1000) - 1;
+    int32_t ended = mr_day_of(mr_store_now_us(ls->o.store) - ls->o.seal_after_ms * 1000) - 1;
     if (ended <= ls->sealed_through)
         return;
     ls->seal_out = true;

@@ -132,6 +132,7 @@ struct mr_store {
     const struct mr_driver *driver;
     struct mr_loop *loop;
     struct mr_store_facts facts;
+    int64_t ahead_us; /* a server's clock less our monotonic one; 0: our wall clock */
 };
 
 #endif

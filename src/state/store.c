@@ -3,6 +3,8 @@
 #include "millrace/worker.h"
 #include "state/driver.h"
 
+#include "millrace/clock.h"
+
 #include <assert.h>
 #include <stdlib.h>
 
@@ -63,6 +65,11 @@ void mr_store_ending(struct mr_store *s)
 void mr_store_close(struct mr_store *s, void (*cb)(void *arg), void *arg)
 {
     s->driver->close(s, cb, arg);
+}
+
+int64_t mr_store_now_us(const struct mr_store *s)
+{
+    return s->ahead_us ? mr_mono_us() + s->ahead_us : mr_wall_us();
 }
 
 const struct mr_store_facts *mr_store_facts(const struct mr_store *s)

@@ -247,7 +247,7 @@ static enum mr_code read_clock(struct mr_pg *pg)
     if (!r)
         return pg->db.err->code;
     int64_t after_us = mr_mono_us();
-    pg->ahead_us = (int64_t)strtoll(PQgetvalue(r, 0, 0), NULL, 10) - before_us - (after_us - before_us) / 2;
+    pg->db.ahead_us = (int64_t)strtoll(PQgetvalue(r, 0, 0), NULL, 10) - before_us - (after_us - before_us) / 2;
     pg->ahead_at_us = after_us;
     PQclear(r);
     return MR_OK;

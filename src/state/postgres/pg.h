@@ -44,7 +44,7 @@ struct mr_pg {
     char *conninfo, *schema, *home, *name;
     struct mr_pg_stmt *statements; /* [MR_PG_STATEMENTS] */
     int64_t changes;
-    int64_t ahead_us, ahead_at_us; /* server's clock less our monotonic one; when it was read, monotonic */
+    int64_t ahead_at_us;           /* when the server's clock was read, monotonic */
     int64_t failed_at_us;          /* the last attempt to connect; 0: it did not fail */
     struct mr_err failed;
     struct mr_pg_doubt doubt;      /* the transaction that is or was last open */

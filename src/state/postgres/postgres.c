@@ -113,7 +113,7 @@ static bool pg_settle(struct mr_db *db, const struct mr_call *calls, bool *took)
 
 static int64_t pg_now(struct mr_db *db)
 {
-    return mr_mono_us() + mr_pg_of(db)->ahead_us;
+    return mr_mono_us() + db->ahead_us;
 }
 
 /* -- numbers, and what is done elsewhere --------------------------------------------------------------------------- */

@@ -424,6 +424,7 @@ static void job_done(struct mr_job *job, bool canceled)
             close_db(s);
     }
     s->db_closed = s->close_now;
+    s->store.ahead_us = s->db->ahead_us;
     if (!s->db_closed)
         start_backups(s);
     if (!canceled && !s->gave_up)
@@ -499,7 +500,7 @@ struct mr_store *mr_runner_new(struct mr_loop *loop, const struct mr_driver *dri
     struct mr_runner *s = calloc(1, sizeof *s);
     assert(s);
     *s = (struct mr_runner){
-        .store = {.driver = driver, .loop = loop, .facts = *facts},
+        .store = {.driver = driver, .loop = loop, .facts = *facts, .ahead_us = db->ahead_us},
         .job = {.run = job_run, .done = job_done},
         .db = db,
         .commits = mr_metric0(loop->metrics, MR_M_STATE_COMMITS),

@@ -60,6 +60,7 @@ struct mr_db { /* what a database's own connection begins with */
     const struct mr_db_ops *ops;
     struct mr_err *err;
     const char *name; /* of the store, in messages: no password */
+    int64_t ahead_us; /* a server's clock less our monotonic one; 0: the store's clock is our wall clock */
 };
 
 /* A cached statement, bound by `format`, a letter an argument: s struct mr_str (absent: NULL), e the same (absent: ''),

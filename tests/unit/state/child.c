@@ -116,12 +116,53 @@ static enum mr_code chain(struct fix *f, bool again)
     return code;
 }
 
+/* Several of these at once: each step is won by one of them. */
+static enum mr_code climb(struct fix *f)
+{
+    int won = 0, lost = 0;
+    while (won < 40) {
+        struct small s;
+        if (fix_position(f, "s", "t", "p") != MR_OK) {
+            if (mr_code_class(f->code) != MR_CLASS_RETRY)
+                return f->code;
+            continue;
+        }
+        small_init(&s, f, "p", f->version, (int)f->version + 1);
+        small_file(&s, TEST_DAY);
+        snprintf(s.landing, sizeof s.landing, "L-%d-%d", (int)getpid(), won + lost);
+        s.d.landing = mr_str_c(s.landing);
+        enum mr_code code = fix_decide(f, &s.d);
+        won += code == MR_OK;
+        lost += code != MR_OK;
+        if (code != MR_OK && code != MR_EFENCED && mr_code_class(code) != MR_CLASS_RETRY)
+            return code;
+    }
+    printf("%d\n", lost);
+    return MR_OK;
+}
+
+static enum mr_code until_it_works(struct fix *f)
+{
+    enum mr_code code = decide_step(f, 0);
+    if (code != MR_OK)
+        return code;
+    for (int tries = 0; tries < 200 && (code = decide_step(f, 1)) != MR_OK && mr_code_class(code) == MR_CLASS_RETRY; tries++)
+        printf("%s\n", f->msg);
+    return code;
+}
+
 int child_main(const char *what, const char *url)
 {
     struct fix *f = fix_new(url);
     enum mr_code code = MR_EIO;
     rmdir(f->dir); /* the store is in the parent's; a child that is killed leaves nothing */
     bool set = strcmp(what, "set") == 0;
+    if (strcmp(what, "open") == 0 || strcmp(what, "make") == 0) {
+        code = fix_open(f, strcmp(what, "make") == 0);
+        printf("%s\n", f->msg);
+        fix_free(f);
+        return 10 + (int)code;
+    }
     if (fix_open(f, !set) != MR_OK || (!set && fix_begin(f) != MR_OK))
         return 1;
     if (set)
@@ -133,6 +174,10 @@ int child_main(const char *what, const char *url)
         code = broken_disk(f, url, strcmp(what, "dead") == 0);
     else if (strcmp(what, "ending") == 0)
         code = ending(f);
+    else if (strcmp(what, "climb") == 0)
+        code = climb(f);
+    else if (strcmp(what, "again2") == 0)
+        code = until_it_works(f);
     else
         code = chain(f, strcmp(what, "again") == 0);
     fix_free(f);

@@ -26,7 +26,9 @@ struct fix *fix_new(const char *url)
     snprintf(f->dir, sizeof f->dir, "/tmp/mr-state-XXXXXX");
     assert_non_null(mkdtemp(f->dir));
     const char *at = strstr(url, "@/");
-    if (strncmp(url, "postgres", 8) == 0) /* the folder's name ends in six letters of its own, some of them large */
+    if (strncmp(url, "postgres", 8) == 0 && strchr(url, '?'))
+        snprintf(f->url, sizeof f->url, "%s", url); /* a child's, from its parent */
+    else if (strncmp(url, "postgres", 8) == 0) /* the folder's name ends in six letters of its own, some of them large */
         snprintf(f->url, sizeof f->url, "%s?schema=t%02x%02x%02x%02x%02x%02x", url, f->dir[14], f->dir[15], f->dir[16],
                  f->dir[17], f->dir[18], f->dir[19]);
     else
