@@ -84,11 +84,14 @@ struct mr_landings_options {
     int64_t roll_age_ms;
     int64_t seal_after_ms;
     bool write_sealed;   /* zone.seal */
-    bool sole;           /* the caller holds the lock on data_dir: every other instance has ended */
+    bool sole;           /* the caller holds the lock on data_dir: who lived there before is dead (mr_store_sweep) */
 };
 MR_MUST enum mr_code mr_landings_new(const struct mr_landings_options *options, struct mr_landings **out, struct mr_err *err);
 /* Start-up, before any door: publishes what ended instances and we ourselves had decided, then drops their stages. cb on the loop. */
 void mr_landings_resume(struct mr_landings *ls, void (*cb)(void *arg, const struct mr_err *err), void *arg);
+/* In a store that others share: does the same for instances that are no longer alive, while we go on. Cheap when there is nothing to do. cb on the
+ * loop; not two at once; be done with it before mr_landings_close(). */
+void mr_landings_finish_others(struct mr_landings *ls, void (*cb)(void *arg, const struct mr_err *err), void *arg);
 void mr_landings_reconfigure(struct mr_landings *ls, const struct mr_landings_options *options); /* reload: roll, codec, seal */
 /* Drain: every rolling landing that is open is asked to roll (MR_ROLL_DRAIN). The process is ending: mr_store_ending(). */
 void mr_landings_drain(struct mr_landings *ls);

@@ -50,6 +50,8 @@ void mr_store_instance_end(struct mr_store *s, const struct mr_instance *instanc
 typedef void (*mr_instances_cb)(void *arg, const struct mr_err *err, const struct mr_instance *ended, size_t count);
 /* Ends, in a transaction of its own, the epochs of all instances but `self` that are not alive (`all`: of all others of its home, in a store of one process of all: the caller holds the lock on data_dir). */
 void mr_store_sweep(struct mr_store *s, const struct mr_instance *self, bool all, mr_instances_cb cb, void *arg);
+/* The instances whose epoch has not ended, whether they are alive or not: what they have staged is theirs. */
+void mr_store_living(struct mr_store *s, mr_instances_cb cb, void *arg);
 
 /* -- decisions ---------------------------------------------------------------------------------------------------------- */
 struct mr_decision {

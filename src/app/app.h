@@ -119,7 +119,7 @@ struct app {
 
     /* upkeep */
     uint64_t ticks;
-    bool paused_out, renew_out, keep_out, disk_out, quarantine_out, epoch_lost;
+    bool paused_out, renew_out, finish_out, keep_out, disk_out, quarantine_out, epoch_lost;
     struct mr_job disk_job;
     struct {
         uint64_t zone_free, data_free;

@@ -42,9 +42,18 @@ static void on_renewed(void *arg, const struct mr_err *err)
     app_next(a);
     if (err->code == MR_EEPOCH && !a->epoch_lost) {
         a->epoch_lost =
-            true; /* with the lock on data_dir held nobody should: say so and stop, the next start resumes */
+            true; /* we were away for longer than our lease, and others went on for us: stop, the next start begins anew */
         app_fail(a, 1, err);
     }
+}
+
+static void on_finished(void *arg, const struct mr_err *err)
+{
+    struct app *a = arg;
+    a->finish_out = false;
+    if (err->code != MR_OK && a->phase == APP_RUNNING)
+        mr_log_warn(a->log, NULL, "others_not_finished", MR_S("why", err->msg));
+    app_next(a);
 }
 
 static void on_kept(void *arg, const struct mr_err *err, const struct mr_kept *kept)
@@ -177,6 +186,10 @@ static void on_tick(uv_timer_t *t)
         a->renew_out = true;
         mr_store_instance_renew(a->store, &a->instance, LEASE_MS, on_renewed, a);
     }
+    if (a->ticks % RENEW_TICKS == RENEW_TICKS / 2 && !a->finish_out) {
+        a->finish_out = true;
+        mr_landings_finish_others(a->landings, on_finished, a);
+    }
     if (a->ticks % DISK_TICKS == 1 && !a->disk_out) {
         a->disk_out = true;
         a->disk_job = (struct mr_job){.run = disk_run, .done = disk_done};
@@ -195,5 +208,5 @@ void upkeep_start(struct app *a)
 
 bool upkeep_busy(const struct app *a)
 {
-    return a->paused_out || a->renew_out || a->keep_out || a->disk_out || a->quarantine_out || a->reload_out;
+    return a->paused_out || a->renew_out || a->finish_out || a->keep_out || a->disk_out || a->quarantine_out || a->reload_out;
 }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* resume.c - start-up: finish what was decided, throw away what was only staged. No guess from file names: the store
- * knows.
+/* resume.c - start-up, and now and then for the others: finish what was decided, throw away what was only staged. No guess
+ * from file names: the store knows.
  *
  * happy path    end other epochs -> publish every landing decided and not published, ours first of all -> sweep their
  * stages ways to fail  the zone or the store cannot be used: the start fails with that error, nothing is half done, try
- * again on close      a resume that is out is waited for by the start-up, which alone calls it */
+ * again on close      a resume that is out is waited for by who called it: the start-up, upkeep */
 #include "internal.h"
 
 #include "millrace/fault.h"
@@ -25,7 +25,11 @@ struct resume {
         bool lost;
     } * rows;
     size_t rows_count, lost_out;
-    bool mark_failed;
+    bool mark_failed, others;
+    size_t ended;
+    struct mr_buf stages; /* names of folders, a line each */
+    struct mr_instance *living;
+    size_t living_count;
     struct mr_err err;
 };
 
@@ -41,6 +45,8 @@ static void resume_end(struct resume *r)
     }
     free(r->items);
     free(r->rows);
+    free(r->living);
+    mr_buf_free(&r->stages);
     void (*cb)(void *, const struct mr_err *) = r->cb;
     void *arg = r->arg;
     struct mr_err err = r->err;
@@ -51,21 +57,28 @@ static void resume_end(struct resume *r)
     cb(arg, &err);
 }
 
+/* -- what was only staged ------------------------------------------------------------------------------------------- */
+
+static void list_run(struct mr_job *job) /* Runs on: worker, lane SYNC */
+{
+    struct resume *r = MR_OF(job, struct resume, job);
+    r->err.code = mr_zone_stages(r->ls->o.zone, &r->stages, &r->err);
+    mr_buf_putc(&r->stages, 0);
+}
+
 static void sweep_run(struct mr_job *job) /* Runs on: worker, lane SYNC */
 {
     struct resume *r = MR_OF(job, struct resume, job);
-    struct mr_buf names;
-    mr_buf_init(&names, 1 << 24);
-    if (mr_zone_stages(r->ls->o.zone, &names, &r->err) == MR_OK) {
-        mr_buf_putc(&names, 0);
-        enum mr_code code = MR_OK;
-        for (char *save = NULL, *name = strtok_r(names.p, "\n", &save); name && code == MR_OK;
-             name = strtok_r(NULL, "\n", &save))
-            if (strcmp(name, r->ls->instance.id) != 0)
-                code = mr_zone_sweep(r->ls->o.zone, name, NULL, 0, &r->err);
-        r->err.code = code;
+    enum mr_code code = MR_OK;
+    for (char *save = NULL, *name = strtok_r(r->stages.p, "\n", &save); name && code == MR_OK;
+         name = strtok_r(NULL, "\n", &save)) {
+        bool lives = strcmp(name, r->ls->instance.id) == 0;
+        for (size_t i = 0; i < r->living_count && !lives; i++)
+            lives = strcmp(name, r->living[i].id) == 0;
+        if (!lives)
+            code = mr_zone_sweep(r->ls->o.zone, name, NULL, 0, &r->err);
     }
-    mr_buf_free(&names);
+    r->err.code = code;
 }
 
 static void sweep_done(struct mr_job *job, bool canceled)
@@ -76,11 +89,48 @@ static void sweep_done(struct mr_job *job, bool canceled)
     resume_end(r);
 }
 
-static void sweep(struct resume *r)
+static void on_living(void *arg, const struct mr_err *err, const struct mr_instance *living, size_t count)
 {
+    struct resume *r = arg;
+    if (err->code != MR_OK) {
+        r->err = *err;
+        mr_err_wrap(&r->err, "who else is alive");
+        resume_end(r);
+        return;
+    }
+    r->living = calloc(count ? count : 1, sizeof *r->living);
+    assert(r->living);
+    if (count)
+        memcpy(r->living, living, count * sizeof *living);
+    r->living_count = count;
     r->job = (struct mr_job){.run = sweep_run, .done = sweep_done};
     mr_worker_submit(r->ls->o.loop->workers, MR_LANE_SYNC, &r->job);
 }
+
+static void list_done(struct mr_job *job, bool canceled)
+{
+    struct resume *r = MR_OF(job, struct resume, job);
+    if (canceled)
+        mr_err_set(&r->err, MR_ECANCELED, "resume: stopping");
+    if (r->err.code != MR_OK)
+        resume_end(r);
+    else
+        mr_store_living(r->ls->o.store, on_living, r);
+}
+
+/* The folders first, and then who lives: an instance has its row before it has its folder. One that died a moment ago may have
+ * decided what it staged, so its folder stays until its epoch has ended and that is published. */
+static void sweep(struct resume *r)
+{
+    if (r->others && r->rows_count == 0 && r->ended == 0) {
+        resume_end(r);
+        return;
+    }
+    r->job = (struct mr_job){.run = list_run, .done = list_done};
+    mr_worker_submit(r->ls->o.loop->workers, MR_LANE_SYNC, &r->job);
+}
+
+/* -- what was decided ----------------------------------------------------------------------------------------------- */
 
 static void on_noted(void *arg, const struct mr_err *err)
 {
@@ -219,23 +269,38 @@ static void on_unpublished(void *arg, const struct mr_err *err, const struct mr_
 static void on_swept(void *arg, const struct mr_err *err, const struct mr_instance *ended, size_t count)
 {
     struct resume *r = arg;
-    (void)ended;
-    (void)count;
+    r->ended = count;
     if (err->code != MR_OK) {
         r->err = *err;
         mr_err_wrap(&r->err, "end the epochs of earlier instances");
         resume_end(r);
         return;
     }
-    mr_store_unpublished(r->ls->o.store, &r->ls->instance, on_unpublished, r);
+    if (count && r->others)
+        mr_log_warn(r->ls->o.loop->log, NULL, "instances_ended", MR_I("count", count), MR_S("first", ended[0].id));
+    /* what we ourselves have decided is published by its own landing, while we live */
+    struct mr_instance nobody = {.epoch = 0};
+    mr_store_unpublished(r->ls->o.store, r->others ? &nobody : &r->ls->instance, on_unpublished, r);
 }
 
-void mr_landings_resume(struct mr_landings *ls, void (*cb)(void *arg, const struct mr_err *err), void *arg)
+static void begin(struct mr_landings *ls, bool others, void (*cb)(void *arg, const struct mr_err *err), void *arg)
 {
     struct resume *r = calloc(1, sizeof *r);
     assert(r);
     r->ls = ls;
+    r->others = others;
     r->cb = cb;
     r->arg = arg;
-    mr_store_sweep(ls->o.store, &ls->instance, ls->o.sole, on_swept, r);
+    mr_buf_init(&r->stages, 1 << 24);
+    mr_store_sweep(ls->o.store, &ls->instance, !others && ls->o.sole, on_swept, r);
+}
+
+void mr_landings_resume(struct mr_landings *ls, void (*cb)(void *arg, const struct mr_err *err), void *arg)
+{
+    begin(ls, false, cb, arg);
+}
+
+void mr_landings_finish_others(struct mr_landings *ls, void (*cb)(void *arg, const struct mr_err *err), void *arg)
+{
+    begin(ls, true, cb, arg);
 }

@@ -106,6 +106,7 @@ static void answer(struct mr_call *c)
         c->cb.instance(c->arg, err, &c->instance);
         break;
     case MR_CALL_SWEEP:
+    case MR_CALL_LIVING:
         c->cb.instances(c->arg, err, c->items, n);
         break;
     case MR_CALL_DECIDE:

@@ -21,6 +21,7 @@
     X(RENEW, WRITE)                                                                                                    \
     X(END, WRITE)                                                                                                      \
     X(SWEEP, ALONE)                                                                                                    \
+    X(LIVING, READ)                                                                                                    \
     X(DECIDE, WRITE)                                                                                                   \
     X(PUBLISHED, WRITE)                                                                                                \
     X(LOST, WRITE)                                                                                                     \

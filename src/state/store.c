@@ -176,6 +176,13 @@ void mr_store_sweep(struct mr_store *s, const struct mr_instance *self, bool all
     submit(c);
 }
 
+void mr_store_living(struct mr_store *s, mr_instances_cb cb, void *arg)
+{
+    struct mr_call *c = call_new(s, MR_CALL_LIVING, arg);
+    c->cb.instances = cb;
+    submit(c);
+}
+
 void mr_store_decide(struct mr_store *s, const struct mr_decision *decision, mr_decided_cb cb, void *arg)
 {
     struct mr_call *c = call_new(s, MR_CALL_DECIDE, arg);

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Random kill -9 under load, and in recovery, and in the drain, and in run --once; then every event is counted.
 
-usage: kill.py [--kills 200] [--seed N]
+usage: kill.py [--kills 200] [--seed N] [--state postgres]      postgres: the state in a real server, which is killed too, now and then
 """
 import argparse
 import os
@@ -12,13 +12,15 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import case  # noqa: E402
 from pair import Pair, result, tell  # noqa: E402
+from postgres import Postgres  # noqa: E402
 from server import Home  # noqa: E402
 
 KINDS = ("load",) * 6 + ("recovery",) * 2 + ("drain", "once")     # shares, in tenths
 
 
-def one_kill(kind, pair, rnd, ready_in):
+def one_kill(kind, pair, rnd, ready_in, postgres):
     """Starts the server, lets it work for a random time, kills it. Returns (exit code, seconds until ready)."""
     server = pair.server
     begun = time.monotonic()
@@ -33,15 +35,20 @@ def one_kill(kind, pair, rnd, ready_in):
     server.start()
     ready_in = time.monotonic() - begun
     pair.quiet.wait(rnd.uniform(0.05, 1.6))
+    if postgres and rnd.random() < 0.3:
+        postgres.kill()
+        pair.quiet.wait(rnd.uniform(0, 0.5))
+        postgres.start()
+        pair.quiet.wait(rnd.uniform(0, 1.5))
     if kind == "drain":
         server.signal(signal.SIGTERM)
         pair.quiet.wait(rnd.uniform(0, 0.3))
     return server.kill9(), ready_in
 
 
-def campaign(kills, seed):
-    rnd = random.Random(seed)
-    print(f"kill: {kills} kills, seed {seed}")
+def campaign(kills, seed, postgres=None):
+    rnd, part = random.Random(seed), "kill-postgres" if postgres else "kill"
+    print(f"{part}: {kills} kills, seed {seed}")
     with Home("mr-kill") as home:
         pair = Pair(home, seed)
         pair.send()
@@ -49,7 +56,7 @@ def campaign(kills, seed):
         kinds = [KINDS[i % len(KINDS)] for i in range(kills)]
         rnd.shuffle(kinds)
         for n, kind in enumerate(kinds, 1):
-            code, ready_in = one_kill(kind, pair, rnd, ready_in)
+            code, ready_in = one_kill(kind, pair, rnd, ready_in, postgres)
             done[kind] += 1
             if code not in ((-9,) if kind in ("load", "recovery") else (-9, 0)):
                 faults.append(f"kill {n} ({kind}): the server had ended by itself with {code}:\n{pair.server.tail()}")
@@ -76,7 +83,7 @@ def campaign(kills, seed):
         for name, verdict in verdicts.items():
             print(f"  {name}: {verdict}")
         tell(faults)
-        code = result("kill", verdicts.values(), faults, pair.reader.problems, kills=sum(done.values()), seed=seed)
+        code = result(part, verdicts.values(), faults, pair.reader.problems, kills=sum(done.values()), seed=seed)
         assert code == 0, "the campaign found faults"
 
 
@@ -84,11 +91,21 @@ def main():
     ap = argparse.ArgumentParser(description=__doc__)
     ap.add_argument("--kills", type=int, default=200)
     ap.add_argument("--seed", type=int, default=random.SystemRandom().randint(1, 10 ** 6))
+    ap.add_argument("--state", choices=("sqlite", "postgres"), default="sqlite")
     args = ap.parse_args()
+    postgres = None
     try:
-        campaign(args.kills, args.seed)
+        if args.state == "postgres":
+            postgres = Postgres()
+            os.environ["MRT_STATE"] = postgres.url
+        campaign(args.kills, args.seed, postgres)
+    except case.Skip as e:
+        sys.exit(case.skipped(str(e)))
     except AssertionError as e:
         sys.exit(f"kill: {e}")
+    finally:
+        if postgres:
+            postgres.stop()
 
 
 if __name__ == "__main__":

@@ -21,7 +21,9 @@ def sources():
 
 
 class Pair:
-    def __init__(self, home, seed, rate=800, env=None, connections=3, big=0.01, big_size=20000, limit=None, **top):
+    def __init__(self, home, seed, rate=800, env=None, connections=3, big=0.01, big_size=20000, limit=None, name="s",
+                 **top):
+        self.name = name                          # of what `single` sends; two pairs on one zone need two
         self.server = Server(home, config(home, top.pop("sources", None) or sources(), **top), env=env)
         self.reader = Reader(self.server.zone)
         self.loads, self.seed, self.rate, self.connections = {}, seed, rate, connections
@@ -35,7 +37,7 @@ class Pair:
         common = {"connections": self.connections, "rate": self.rate / 2, "seed": f"{self.seed}/{self.round}",
                   "big": self.big, "big_size": self.big_size, "limit": self.limit}
         self.loads = {
-            SINGLE: Load(self.server.port, "/hooks/single", f"s{self.round}", **common).start(),
+            SINGLE: Load(self.server.port, "/hooks/single", f"{self.name}{self.round}", **common).start(),
             STUBBORN: Load(self.server.port, "/hooks/stubborn", f"d{self.round}", retry=True, repeat=0.02,
                            conflict=0.01, **common).start()}
         for name, load in self.loads.items():
@@ -71,19 +73,24 @@ class Pair:
         """Counts the zone against both ledgers; the list of faults is empty when all is as promised."""
         if fresh:
             self.reader = Reader(self.server.zone)
-        counts = self.reader.scan()
-        out, faults = {}, list(self.reader.problems)
-        for name in (SINGLE, STUBBORN):
-            merged = merge([load.ledger for load in self.past[name]])
-            out[name] = Verdict(merged, counts[name], name == STUBBORN, refused_may_land)
-            faults += [f"{name}: {f}" for f in out[name].faults()]
-            if merged.no_retry_after:
-                faults.append(f"{name}: {merged.no_retry_after} answers 503 without Retry-After")
-            odd = {s: n for s, n in merged.statuses.items() if not (200 <= s < 300 or s in (429, 503))}
-            if odd:
-                faults.append(f"{name}: answers nobody expects under load: {odd}")
-        faults += [f"source {s} was never configured" for s in counts if s not in out and counts[s]]
-        return out, faults
+        return judge(self.reader, self.past, refused_may_land)
+
+
+def judge(reader, past, refused_may_land=False):
+    """Counts a zone against the ledgers of whoever sent to it: {source: Verdict}, faults."""
+    counts = reader.scan()
+    out, faults = {}, list(reader.problems)
+    for name in (SINGLE, STUBBORN):
+        merged = merge([load.ledger for load in past[name]])
+        out[name] = Verdict(merged, counts[name], name == STUBBORN, refused_may_land)
+        faults += [f"{name}: {f}" for f in out[name].faults()]
+        if merged.no_retry_after:
+            faults.append(f"{name}: {merged.no_retry_after} answers 503 without Retry-After")
+        odd = {s: n for s, n in merged.statuses.items() if not (200 <= s < 300 or s in (429, 503))}
+        if odd:
+            faults.append(f"{name}: answers nobody expects under load: {odd}")
+    faults += [f"source {s} was never configured" for s in counts if s not in out and counts[s]]
+    return out, faults
 
 
 def merge(ledgers):

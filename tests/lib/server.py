@@ -103,11 +103,17 @@ def webhook(scheme="github", path=None, env=SECRET_ENV, **more):
     return {"webhook": {"path": path or "/hooks/" + scheme, "verify": verify, **more}}
 
 
+def state_url():
+    """A store of its own for each config: SQLite, or a schema of the server that MRT_STATE names."""
+    server = os.environ.get("MRT_STATE")
+    return f"{server}?schema=t{random.SystemRandom().getrandbits(48):012x}" if server else "sqlite"
+
+
 def config(home, sources, zone=None, data_dir=None, **top):
     """A whole config as a dict; the roll is one second so that landings happen while we look."""
     zone_cfg = {"url": "file:" + home.at("zone"), "roll": {"age": "1s"}}
     zone_cfg.update(zone or {})
-    base = {"environment": "test", "data_dir": data_dir or home.at("data"), "state": "sqlite", "zone": zone_cfg,
+    base = {"environment": "test", "data_dir": data_dir or home.at("data"), "state": state_url(), "zone": zone_cfg,
             "http": {"listen": f"127.0.0.1:{free_port()}"}, "admin": {"listen": f"127.0.0.1:{free_port()}"},
             "sources": sources}
     for key, value in top.items():

@@ -55,16 +55,19 @@ void mr_run_end(struct mr_db *db, struct mr_call *call)
         end(db, call->instance.id, mr_db_now(db));
 }
 
-static void find_dead(struct mr_db *db, struct mr_call *call, int64_t now)
+static void read_instances(struct mr_db *db, struct mr_call *call, struct mr_stmt *q)
 {
-    struct mr_stmt *q = mr_sql(
-        db, db->ops->dead, "cit", call->instance.id, (int64_t)call->flag, now);
     while (mr_sql_row(db, q)) {
-        struct mr_instance *dead = mr_call_item(call, sizeof *dead);
+        struct mr_instance *one = mr_call_item(call, sizeof *one);
         struct mr_str id = mr_sql_peek(q, 0);
-        snprintf(dead->id, sizeof dead->id, "%.*s", (int)id.n, id.p);
-        dead->epoch = mr_sql_i64(q, 1);
+        snprintf(one->id, sizeof one->id, "%.*s", (int)id.n, id.p);
+        one->epoch = mr_sql_i64(q, 1);
     }
+}
+
+void mr_run_living(struct mr_db *db, struct mr_call *call)
+{
+    read_instances(db, call, mr_sql(db, "SELECT id, epoch FROM instances WHERE ended IS NULL ORDER BY id", ""));
 }
 
 void mr_run_sweep(struct mr_db *db, struct mr_call *call)
@@ -72,7 +75,7 @@ void mr_run_sweep(struct mr_db *db, struct mr_call *call)
     int64_t now = mr_db_now(db);
     if (mr_db_exec(db, db->ops->begin) != MR_OK)
         return;
-    find_dead(db, call, now);
+    read_instances(db, call, mr_sql(db, db->ops->dead, "cit", call->instance.id, (int64_t)call->flag, now));
     struct mr_instance *dead = call->items;
     for (size_t i = 0; i < call->items_count && mr_db_code(db) == MR_OK; i++)
         end(db, dead[i].id, now);

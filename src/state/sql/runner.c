@@ -104,6 +104,7 @@ static void (*const runners[MR_CALL_COUNT])(struct mr_db *db, struct mr_call *ca
     [MR_CALL_RENEW] = mr_run_renew,
     [MR_CALL_END] = mr_run_end,
     [MR_CALL_SWEEP] = mr_run_sweep,
+    [MR_CALL_LIVING] = mr_run_living,
     [MR_CALL_DECIDE] = mr_run_decide,
     [MR_CALL_PUBLISHED] = mr_run_published,
     [MR_CALL_LOST] = mr_run_lost,

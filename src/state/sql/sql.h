@@ -112,6 +112,7 @@ void mr_run_begin(struct mr_db *db, struct mr_call *call);
 void mr_run_renew(struct mr_db *db, struct mr_call *call);
 void mr_run_end(struct mr_db *db, struct mr_call *call);
 void mr_run_sweep(struct mr_db *db, struct mr_call *call);
+void mr_run_living(struct mr_db *db, struct mr_call *call);
 /* MR_EEPOCH unless the instance is there, not ended, and of this epoch. Who ends it waits until this transaction is through. */
 MR_MUST enum mr_code mr_check_epoch(struct mr_db *db, const struct mr_instance *instance);
 

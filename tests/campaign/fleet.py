@@ -1,0 +1,115 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Two processes, each with a data_dir of its own, on one state store in Postgres and one zone. `single` sends each its own events; `stubborn` sends the same
+events to both, and each must land once.
+
+One is stopped (SIGSTOP) for longer than its lease. The other ends its epoch and publishes what it had decided, by itself, while it goes on. Woken, the
+first one must find out, decide nothing more and end with a reason; started again it lands what its queue holds. Then the other one is killed, and
+starts again while its lease still runs: nobody touches what it has decided but itself. At the end everything is counted, and nothing is left staged.
+
+usage: fleet.py [--seed N]
+"""
+import argparse
+import os
+import random
+import signal
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import case  # noqa: E402
+from pair import SINGLE, STUBBORN, Pair, judge, result, tell  # noqa: E402
+from postgres import Postgres  # noqa: E402
+from server import Home, until  # noqa: E402
+from zone import Reader  # noqa: E402
+
+LEASE = 30                                        # seconds; a third of it is how often a process looks for the dead
+
+
+def staged(zone):
+    return [os.path.join(folder, name) for folder, _, names in os.walk(os.path.join(zone, "_staging")) for name in names if name.endswith(".part")]
+
+
+def stopped_past_its_lease(first, other):
+    first.wait_acked(200)
+    until("the first one has staged something", lambda: staged(first.server.zone))
+    first.server.signal(signal.SIGSTOP)
+    until("the other ends its epoch", lambda: "instances_ended" in other.server.log(), 2 * LEASE + 15, 0.2)
+    before = {name: len(load.ledger.acked) for name, load in other.loads.items()}
+    case.true(other.wait_acked(50), f"the other one goes on: {before}")
+    first.server.signal(signal.SIGCONT)
+    code = first.server.wait(LEASE + 15)
+    case.equal(code, 1, "how the one that was stopped ends")
+    case.true("epoch" in first.server.tail(), f"and why: {first.server.tail(5)}")
+    first.server.sanitized()
+
+
+def killed_and_back_within_its_lease(first, other):
+    for _ in range(3):
+        first.wait_acked(100)
+        first.server.kill9()
+        began = time.monotonic()
+        first.server.start()
+        case.true(time.monotonic() - began < LEASE - 5, "it was back before its lease ran out")
+        case.true("landing_lost" not in other.server.log(), "nobody swept what it had decided")
+
+
+def campaign(seed):
+    rnd = random.Random(seed)
+    print(f"fleet: seed {seed}")
+    with Home("mr-fleet") as here, Home("mr-fleet") as there:
+        database = Postgres()
+        try:
+            state = database.at(database.port, f"fleet{rnd.getrandbits(30)}")
+            zone = {"url": "file:" + here.at("zone")}
+            pairs = [Pair(home, seed, rate=200, connections=2, name=name, zone=zone, state=state) for home, name in ((here, "a"), (there, "b"))]
+            for pair in pairs:
+                pair.server.start()
+                pair.send()
+            faults = []
+            try:
+                stopped_past_its_lease(*pairs)
+                pairs[0].server.start()
+                killed_and_back_within_its_lease(pairs[1], pairs[0])
+                for pair in pairs:
+                    pair.settle()
+                for pair in pairs:
+                    pair.server.stop(timeout=90)
+                    pair.server.drain()
+            except AssertionError as e:
+                faults.append(str(e))
+                for pair in pairs:
+                    pair.server.kill9()
+                    pair.hang_up()
+            past = {name: [load for pair in pairs for load in pair.past[name]] for name in (SINGLE, STUBBORN)}
+            reader = Reader(pairs[0].server.zone)
+            verdicts, more = judge(reader, past)
+            faults += more
+            if staged(pairs[0].server.zone):
+                faults.append(f"left staged: {staged(pairs[0].server.zone)[:3]}")
+            deep = pairs[0].server.cli("verify", "--deep")
+            if deep.returncode:
+                faults.append(f"verify --deep: {deep.returncode} {(deep.stdout + deep.stderr).decode()[-500:]}")
+            for name, verdict in verdicts.items():
+                print(f"  {name}: {verdict}")
+            tell(faults)
+            code = result("fleet", verdicts.values(), faults, reader.problems, kills=4, seed=seed)
+            assert code == 0, "the campaign found faults"
+        finally:
+            database.stop()
+
+
+def main():
+    ap = argparse.ArgumentParser(description=__doc__)
+    ap.add_argument("--seed", type=int, default=random.SystemRandom().randint(1, 10 ** 6))
+    args = ap.parse_args()
+    try:
+        campaign(args.seed)
+    except case.Skip as e:
+        sys.exit(case.skipped(str(e)))
+    except AssertionError as e:
+        sys.exit(f"fleet: {e}")
+
+
+if __name__ == "__main__":
+    main()
