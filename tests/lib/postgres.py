@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 
 from case import Skip
 from server import free_port, until
@@ -59,8 +60,19 @@ class Postgres:
 
     def start(self):
         self.log = open(os.path.join(self.folder, "server.log"), "ab")
-        self.process = subprocess.Popen([*self.owner, tool("postgres"), "-D", self.data], stdout=self.log, stderr=self.log, cwd="/")
-        until("Postgres answers", self.answers)
+        for tries in range(50):
+            begun = self.log.tell()
+            self.process = subprocess.Popen([*self.owner, tool("postgres"), "-D", self.data], stdout=self.log, stderr=self.log, cwd="/")
+            try:
+                until("Postgres answers", self.answers)
+                return
+            except AssertionError:
+                # a child of the one that was killed has not noticed yet
+                if b"shared memory block" not in open(self.log.name, "rb").read()[begun:]:
+                    raise
+            until("its children are gone", lambda: self.process.poll() is not None)
+            time.sleep(0.1)
+        raise AssertionError("Postgres cannot be started again")
 
     def answers(self):
         if self.process.poll() is not None:

@@ -197,15 +197,17 @@ static void silent(void *arg, const PGresult *result) /* notices say nothing tha
     (void)result;
 }
 
-static bool connected(struct mr_pg *pg)
+static bool connected(struct mr_pg *pg, bool *late)
 {
     int64_t until_us = mr_mono_us() + (int64_t)CONNECT_MS * 1000;
     PostgresPollingStatusType next = PGRES_POLLING_WRITING;
     if (!pg->c || PQstatus(pg->c) == CONNECTION_BAD)
         return false;
     while (next == PGRES_POLLING_READING || next == PGRES_POLLING_WRITING) {
-        if (!wait_for(pg, next == PGRES_POLLING_READING ? POLLIN : POLLOUT, until_us))
+        if (!wait_for(pg, next == PGRES_POLLING_READING ? POLLIN : POLLOUT, until_us)) {
+            *late = mr_mono_us() >= until_us;
             return false;
+        }
         next = PQconnectPoll(pg->c);
     }
     return next == PGRES_POLLING_OK;
@@ -257,13 +259,17 @@ enum mr_code mr_pg_connect(struct mr_pg *pg)
 {
     mr_pg_disconnect(pg);
     pg->c = PQconnectStart(pg->conninfo);
-    if (!connected(pg)) {
+    bool late = false;
+    if (!connected(pg, &late)) {
         struct mr_str said = first_line(pg->c ? PQerrorMessage(pg->c) : "");
         const char *secret = pg->c ? PQpass(pg->c) : NULL;
         /* libpq names hosts and users and never a password; should that change, nothing of it is repeated */
-        bool leaks = secret && *secret && memmem(said.p, said.n, secret, strlen(secret));
-        mr_err_set(pg->db.err, MR_ENET, "%s: %.*s", pg->name, said.n && !leaks ? (int)said.n : 12,
-                   said.n && !leaks ? said.p : "no answer  ");
+        if (said.n == 0 || (secret && *secret && memmem(said.p, said.n, secret, strlen(secret))))
+            said = MR_STR("the connection failed");
+        if (late)
+            mr_err_set(pg->db.err, MR_ETIMEDOUT, "%s: connect: no answer for %d s", pg->name, CONNECT_MS / 1000);
+        else
+            mr_err_set(pg->db.err, MR_ENET, "%s: %.*s", pg->name, (int)said.n, said.p);
         mr_pg_disconnect(pg);
         return pg->db.err->code;
     }

@@ -86,12 +86,22 @@ static void state_may_be_a_word(void **state)
     mr_config_free(c);
 }
 
+static void state_may_be_a_url_of_postgres(void **state)
+{
+    (void)state;
+    struct mr_config *c = load("state: postgresql://u@h/d?schema=x\nsources: {}\n");
+    assert_non_null(c);
+    assert_string_equal(c->state.url, "postgresql://u@h/d?schema=x");
+    mr_config_free(c);
+}
+
 static void a_store_or_zone_that_is_not_there_is_refused(void **state)
 {
     (void)state;
-    refused("state: postgres://u:hunter2@h/d\nsources: {}\n",
-            "m.yaml:1:8: state.url: expected sqlite; a Postgres state store is not in this version\n");
-    refused("state:\n  keep: 1d\n  url: sqlight\nsources: {}\n", "m.yaml:3:8: state.url: expected sqlite\n");
+    refused("state: mysql://u:hunter2@h/d\nsources: {}\n",
+            "m.yaml:1:8: state.url: expected sqlite, or a URL such as \"postgres://user@host/database\"\n");
+    refused("state:\n  keep: 1d\n  url: sqlight\nsources: {}\n",
+            "m.yaml:3:8: state.url: expected sqlite, or a URL such as \"postgres://user@host/database\"\n");
     refused("zone: {url: \"s3://b/p\"}\nsources: {}\n",
             "m.yaml:1:13: zone.url: expected file: and a folder, such as \"file:./raw\"; S3 is not in this version\n");
     refused("zone: ./raw\nsources: {}\n", "m.yaml:1:7: zone.url: expected file: and a folder, such as \"file:./raw\"\n");
@@ -322,6 +332,7 @@ const struct CMUnitTest options_tests[] = {
     cmocka_unit_test(every_key_of_the_program_is_read),
     cmocka_unit_test(state_may_be_a_word),
     cmocka_unit_test(a_store_or_zone_that_is_not_there_is_refused),
+    cmocka_unit_test(state_may_be_a_url_of_postgres),
     cmocka_unit_test(zone_urls_become_absolute),
     cmocka_unit_test(an_environment_is_a_word),
     cmocka_unit_test(an_alert_url_is_http),

@@ -3,6 +3,7 @@
 
 #include "unit/state/fixture.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -120,11 +121,15 @@ static enum mr_code chain(struct fix *f, bool again)
 static enum mr_code climb(struct fix *f)
 {
     int won = 0, lost = 0;
+    alarm(150); /* nobody may be left spinning */
+    puts("up");
+    fflush(stdout);
     while (won < 40) {
         struct small s;
         if (fix_position(f, "s", "t", "p") != MR_OK) {
             if (mr_code_class(f->code) != MR_CLASS_RETRY)
                 return f->code;
+            poll(NULL, 0, 20);
             continue;
         }
         small_init(&s, f, "p", f->version, (int)f->version + 1);
@@ -136,6 +141,8 @@ static enum mr_code climb(struct fix *f)
         lost += code != MR_OK;
         if (code != MR_OK && code != MR_EFENCED && mr_code_class(code) != MR_CLASS_RETRY)
             return code;
+        if (code != MR_OK && code != MR_EFENCED)
+            poll(NULL, 0, 20);
     }
     printf("%d\n", lost);
     return MR_OK;

@@ -202,11 +202,13 @@ def test_many_processes_make_one_store():
 
 
 def test_each_step_is_won_by_one_though_the_server_dies_in_between():
-    own = Postgres()
+    own, climbers = Postgres(), []
     try:
         url = own.at(own.port, "climb")
         case.equal(child("make", url)[0], CODE["MR_OK"])
         climbers = [start("climb", url) for _ in range(3)]
+        for p in climbers:
+            case.equal(p.stdout.readline(), "up\n")
         for _ in range(3):
             before = int(own.psql("SELECT coalesce(max(version), 0) FROM climb.positions"))
             until_above(own, before + 5)
@@ -217,9 +219,12 @@ def test_each_step_is_won_by_one_though_the_server_dies_in_between():
             out, err = p.communicate(timeout=120)
             case.equal(p.returncode, CODE["MR_OK"], out + err)
             lost += int(out)
+        climbers = []
         case.true(lost > 0, "nobody was ever in another's way: the story tells nothing")
         case.equal(own.psql("SELECT max(version) FROM climb.positions; SELECT count(*) FROM climb.landings; SELECT count(*) FROM climb.files").split(), ["120"] * 3)
     finally:
+        for p in climbers:
+            p.kill()
         own.stop()
 
 
