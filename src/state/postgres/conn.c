@@ -14,7 +14,7 @@
 #include <strings.h>
 
 enum {
-    CONNECT_MS = 10000,
+    CONNECT_S = 10, /* a host, unless the URL says otherwise */
     ANSWER_MS = 45000, /* longer than statement_timeout below: the server's own word comes first */
     ASK_AGAIN_MS = 500,
     CLOCK_MS = 10000, /* how long the server's clock is believed to run like ours */
@@ -197,22 +197,6 @@ static void silent(void *arg, const PGresult *result) /* notices say nothing tha
     (void)result;
 }
 
-static bool connected(struct mr_pg *pg, bool *late)
-{
-    int64_t until_us = mr_mono_us() + (int64_t)CONNECT_MS * 1000;
-    PostgresPollingStatusType next = PGRES_POLLING_WRITING;
-    if (!pg->c || PQstatus(pg->c) == CONNECTION_BAD)
-        return false;
-    while (next == PGRES_POLLING_READING || next == PGRES_POLLING_WRITING) {
-        if (!wait_for(pg, next == PGRES_POLLING_READING ? POLLIN : POLLOUT, until_us)) {
-            *late = mr_mono_us() >= until_us;
-            return false;
-        }
-        next = PQconnectPoll(pg->c);
-    }
-    return next == PGRES_POLLING_OK;
-}
-
 /* What holds for every session. A commit that was reported must be on disk; a process that was stopped in a transaction
  * must not hold its locks for long. */
 static enum mr_code set_up(struct mr_pg *pg)
@@ -258,18 +242,15 @@ static enum mr_code read_clock(struct mr_pg *pg)
 enum mr_code mr_pg_connect(struct mr_pg *pg)
 {
     mr_pg_disconnect(pg);
-    pg->c = PQconnectStart(pg->conninfo);
-    bool late = false;
-    if (!connected(pg, &late)) {
+    /* blocks, for connect_timeout a host at most: so each of several gets its turn. We are on a thread of our own */
+    pg->c = PQconnectdb(pg->conninfo);
+    if (mr_pg_lost(pg)) {
         struct mr_str said = first_line(pg->c ? PQerrorMessage(pg->c) : "");
         const char *secret = pg->c ? PQpass(pg->c) : NULL;
         /* libpq names hosts and users and never a password; should that change, nothing of it is repeated */
         if (said.n == 0 || (secret && *secret && memmem(said.p, said.n, secret, strlen(secret))))
             said = MR_STR("the connection failed");
-        if (late)
-            mr_err_set(pg->db.err, MR_ETIMEDOUT, "%s: connect: no answer for %d s", pg->name, CONNECT_MS / 1000);
-        else
-            mr_err_set(pg->db.err, MR_ENET, "%s: %.*s", pg->name, (int)said.n, said.p);
+        mr_err_set(pg->db.err, MR_ENET, "%s: %.*s", pg->name, (int)said.n, said.p);
         mr_pg_disconnect(pg);
         return pg->db.err->code;
     }
@@ -365,10 +346,12 @@ static char *name_of(const PQconninfoOption *o, const char *schema)
 /* libpq's defaults for what the URL leaves open, and a name by which the server's own views show us. */
 static char *conninfo_of(const char *url)
 {
-    size_t n = strlen(url) + 64;
-    char *out = malloc(n);
+    size_t n = strlen(url) + 96;
+    char *out = malloc(n), wait[32] = "";
     assert(out);
-    snprintf(out, n, "%s%sfallback_application_name=millrace", url, strchr(url, '?') ? "&" : "?");
+    if (!strstr(url, "connect_timeout="))
+        snprintf(wait, sizeof wait, "&connect_timeout=%d", CONNECT_S);
+    snprintf(out, n, "%s%sfallback_application_name=millrace%s", url, strchr(url, '?') ? "&" : "?", wait);
     return out;
 }
 

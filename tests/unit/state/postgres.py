@@ -235,6 +235,16 @@ def until_above(own, version):
         time.sleep(0.02)
 
 
+def test_of_several_hosts_the_deaf_one_does_not_hold_up_the_next():
+    deaf = socket.create_server(("127.0.0.1", 0), backlog=1)
+    try:
+        s = server()
+        url = f"postgres://postgres:{QUOTED}@127.0.0.1:{deaf.getsockname()[1]},127.0.0.1:{s.port}/postgres?connect_timeout=2&schema=hosts"
+        case.equal(child("make", url)[0], CODE["MR_OK"])
+    finally:
+        deaf.close()
+
+
 def test_what_is_wrong_is_said_without_the_password():
     s = server()
     base = f"127.0.0.1:{s.port}"
