@@ -45,6 +45,7 @@ struct mr_config {
     } zone;
     struct { char *listen; } admin;
     struct { char *url; } alerts; /* NULL: none */
+    struct { char *url; struct mr_strings except; } proxy; /* of what we ask of others; url NULL: none */
     struct { int64_t memory, disk_reserve; } limits; /* bytes */
     struct { int format, level; } log; /* enum mr_log_format, enum mr_level */
     int64_t shutdown_timeout_ms;

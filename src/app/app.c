@@ -715,6 +715,18 @@ static void handles_make(struct app *a)
     a->handles_made = true;
 }
 
+/* Hosts that are asked directly, by commas, as the client wants them; the caller's. */
+static char *except_of(const struct mr_config *c)
+{
+    struct mr_buf text;
+    mr_buf_init(&text, 1 << 20);
+    for (size_t i = 0; i < c->proxy.except.count; i++)
+        mr_buf_printf(&text, "%s%s", i ? "," : "", c->proxy.except.items[i]);
+    mr_buf_putc(&text, '\0');
+    assert(!text.failed);
+    return text.p;
+}
+
 static bool make(struct app *a, struct mr_err *err)
 {
     const struct mr_config *c = a->config->config;
@@ -726,7 +738,10 @@ static bool make(struct app *a, struct mr_err *err)
     a->data_dir = strdup(c->data_dir);
     a->environment = strdup(c->environment);
     assert(a->data_dir && a->environment);
-    if (mr_client_new(&a->loop, &(struct mr_client_options){0}, &a->client, err) != MR_OK)
+    char *except = except_of(c);
+    enum mr_code code = mr_client_new(&a->loop, &(struct mr_client_options){.proxy = c->proxy.url, .no_proxy = except}, &a->client, err);
+    free(except);
+    if (code != MR_OK)
         return false;
     if (!(a->notifier = notifier_new(&a->loop, a->client, a->environment))) {
         mr_err_set(err, MR_ENOMEM, "alerts");

@@ -10,6 +10,7 @@
 #define ZONE(member) (offsetof(struct mr_config, zone.member) - AT(zone))
 #define ROLL(member) (offsetof(struct mr_config, zone.roll.member) - AT(zone.roll))
 #define LIMIT(member) (offsetof(struct mr_config, limits.member) - AT(limits))
+#define PROXY(member) (offsetof(struct mr_config, proxy.member) - AT(proxy))
 #define LOG(member) (offsetof(struct mr_config, log.member) - AT(log))
 
 /* In the order of enum mr_codec, enum mr_log_format, enum mr_level. */
@@ -64,6 +65,14 @@ static const struct mr_option alerts_rows[] = {
     {0},
 };
 
+static const struct mr_option proxy_rows[] = {
+    {.name = "url", .type = MR_T_STRING, .offset = PROXY(url), .min = "1", .max = "2048", .flags = MR_OPT_FIXED,
+     .doc = "http:// or https:// URL of the proxy. With a user and a password in it, write \"${env:NAME}\" or \"${file:PATH}\"."},
+    {.name = "except", .type = MR_T_STRINGS, .offset = PROXY(except), .flags = MR_OPT_FIXED,
+     .doc = "Hosts that are asked directly: names with all below them (example.com), addresses, address ranges (10.0.0.0/8)."},
+    {0},
+};
+
 static const struct mr_option limits_rows[] = {
     {.name = "memory", .type = MR_T_SIZE, .offset = LIMIT(memory), .def = "512MiB", .min = "16MiB", .max = "1TiB", .flags = MR_OPT_FIXED,
      .doc = "What outside input may make the program hold at once. When it is used up, sockets are not read until there is room, "
@@ -93,6 +102,8 @@ static const struct mr_option rows[] = {
      .doc = "Where everything lands, as <zone>/source=<name>/stream=<name>/ingest_date=<YYYY-MM-DD>/*.ndjson*."},
     {.name = "admin", .type = MR_T_MAP, .offset = AT(admin), .sub = admin_rows, .doc = "How the inside is shown."},
     {.name = "alerts", .type = MR_T_MAP, .offset = AT(alerts), .sub = alerts_rows, .doc = "Who is told when something needs a person."},
+    {.name = "proxy", .type = MR_T_MAP, .offset = AT(proxy), .sub = proxy_rows, .flags = MR_OPT_SCALAR,
+     .doc = "The HTTP proxy through which millrace asks others: alerts.url, certificates of vendors. None from the environment is ever used. \"proxy: URL\" is short for \"proxy: {url: URL}\"."},
     {.name = "limits", .type = MR_T_MAP, .offset = AT(limits), .sub = limits_rows, .doc = "What the program may use of this machine."},
     {.name = "log", .type = MR_T_MAP, .offset = AT(log), .sub = log_rows, .doc = "The log, on stderr."},
     {.name = "shutdown_timeout", .type = MR_T_DURATION, .offset = AT(shutdown_timeout_ms), .def = "30s", .min = "100ms", .max = "1h",
@@ -178,11 +189,25 @@ static void check_alerts(const struct mr_config *config, struct mr_fill *fill)
         mr_fill_error(fill, place(fill, "alerts.url"), "alerts.url: expected a URL such as https://example.com/alerts");
 }
 
+static void check_proxy(const struct mr_config *config, struct mr_fill *fill)
+{
+    const char *url = config->proxy.url;
+    const char *host = !url ? "-" : begins(url, "http://") ? url + 7 : begins(url, "https://") ? url + 8 : "";
+    if (*host == '\0' || *host == '/' || (url && strpbrk(url, " \t\r\n")))
+        mr_fill_error(fill, place(fill, "proxy.url"), "proxy.url: expected a URL such as http://proxy.example.com:3128");
+    for (size_t i = 0; i < config->proxy.except.count; i++)
+        if (!all_of(mr_str_c(config->proxy.except.items[i]), ".-:/_"))
+            mr_fill_error(fill, place(fill, "proxy.except"), "proxy.except: expected names, addresses or ranges, such as example.com or 10.0.0.0/8");
+    if (!url && config->proxy.except.count)
+        mr_fill_error(fill, place(fill, "proxy.except"), "proxy.except: there is no proxy.url to make exceptions from");
+}
+
 void mr_root_check(struct mr_config *config, struct mr_fill *fill)
 {
     check_state(config, fill);
     check_zone(config, fill);
     check_alerts(config, fill);
+    check_proxy(config, fill);
     if (!all_of(mr_str_c(config->environment), "._-"))
         mr_fill_error(fill, place(fill, "environment"), "environment: expected letters, digits and any of . _ - alone");
 }

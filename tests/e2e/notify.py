@@ -75,6 +75,27 @@ OPEN, CLOSED = ("reload_refused", "open", ""), ("reload_refused", "closed", "")
 NONE = ("unverified_source", "open", "it")
 
 
+def test_alerts_go_through_the_proxy_but_for_its_exceptions():
+    with listening() as proxy, listening() as listener:
+        ours = proxy.url.split("/alerts")[0]
+        elsewhere = "http://alerts.example/hook?token=s3cr3t"
+        with running({"it": webhook("none")}, alerts={"url": elsewhere}, proxy=ours):
+            until("the proxy is asked", lambda: proxy.told)
+            case.equal(proxy.told[0][0], elsewhere)
+        proxy.told.clear()
+        with running({"it": webhook("none")}, alerts={"url": listener.url}, proxy={"url": ours, "except": ["other.example", "127.0.0.0/8"]}):
+            until("the listener is asked", lambda: listener.told)
+            case.equal(proxy.told, [])
+
+
+def test_no_proxy_comes_from_the_environment():
+    with listening() as proxy, listening() as listener:
+        ours = proxy.url.split("/alerts")[0]
+        with running({"it": webhook("none")}, alerts={"url": listener.url}, env={"http_proxy": ours, "ALL_PROXY": ours}):
+            until("the listener is asked", lambda: listener.told)
+            case.equal(proxy.told, [])
+
+
 def test_alerts_are_told_as_they_open_and_close():
     with listening() as listener, running({"it": webhook("none")}, alerts={"url": listener.url}) as server:
         until("the first", lambda: listener.states() == [NONE])
