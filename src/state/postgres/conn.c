@@ -409,7 +409,8 @@ void mr_pg_free(struct mr_pg *pg)
 /* `?` and `?1` become $1; a lock in a comment is uncovered. Our own texts: no question mark stands in a literal. */
 static char *translate(const char *text)
 {
-    char *out = malloc(strlen(text) * 2 + 1), *o = out;
+    size_t size = strlen(text) * 2 + 1;
+    char *out = malloc(size), *o = out;
     int n = 0;
     assert(out);
     for (const char *p = text; *p;) {
@@ -417,7 +418,7 @@ static char *translate(const char *text)
             int at = 0;
             for (p++; isdigit((unsigned char)*p); p++)
                 at = at * 10 + (*p - '0');
-            o += sprintf(o, "$%d", at ? at : ++n);
+            o += snprintf(o, size - (size_t)(o - out), "$%d", at ? at : ++n); /* less than 100: two signs more at most */
         } else if (strncmp(p, "/*", 2) == 0 || strncmp(p, "*/", 2) == 0) {
             p += 2;
         } else {

@@ -36,7 +36,7 @@ static void an_unknown_key_far_from_all_lists_what_is_known(void **state)
 {
     (void)state;
     refused("log: {colour: red}\nsources: {}\n", "m.yaml:1:7: log: unknown key \"colour\"; expected one of format, level\n");
-    refused_with("colour: red\nsources: {}\n", "expected one of environment, data_dir, state, zone, admin, alerts, limits, log, "
+    refused_with("colour: red\nsources: {}\n", "expected one of environment, data_dir, state, zone, admin, alerts, proxy, limits, log, "
                                                "shutdown_timeout, http, sources\n");
 }
 

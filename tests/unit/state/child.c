@@ -124,7 +124,7 @@ static enum mr_code climb(struct fix *f)
     alarm(150); /* nobody may be left spinning */
     puts("up");
     fflush(stdout);
-    while (won < 40) {
+    while (won < 100) {
         struct small s;
         if (fix_position(f, "s", "t", "p") != MR_OK) {
             if (mr_code_class(f->code) != MR_CLASS_RETRY)

@@ -11,7 +11,7 @@
  *   ending  the same, it never heals, and the store is told that the program ends; then it is closed
  *   set     opens what is there and sets p, as a person does
  *   open    opens what is there; make: makes it. Both print the reason of a failure
- *   climb   moves p on until it has done so 40 times, whatever version it finds; prints how often it was fenced
+ *   climb   moves p on until it has done so 100 times, whatever version it finds; prints how often it was fenced
  *   again2  as chain, and the second decision is tried again until it works; what failed is printed
  * Returns the exit code: 10 + mr_code of the last decision, or 1 if anything else went wrong. */
 int child_main(const char *what, const char *url);
