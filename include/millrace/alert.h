@@ -26,7 +26,7 @@
     X(MR_A_LANDING_LOST, "landing_lost", ERROR, "a decided landing cannot be published: its staged file is gone",                         \
       "millrace replay -c FILE --landing ID")                                                                                             \
     X(MR_A_STATE_FAILED, "state_failed", ERROR, "the state store cannot commit; events stay in the queue",                                \
-      "check the disk of data_dir; it resumes by itself")                                                                                 \
+      "check the disk of data_dir, or the server that `state` names; it resumes by itself")                                                                                 \
     X(MR_A_CLOCK_STEPPED, "clock_stepped", WARN, "the wall clock moved by more than it should have",                                      \
       "check time synchronisation; ingest days never go back past a sealed one")                                                          \
     X(MR_A_SIGNATURE_BURST, "signature_burst", WARN, "many requests with a bad signature",                                                \

@@ -115,7 +115,8 @@ static void refuse(struct mr_landing *l)
     struct mr_landings *ls = l->ls;
     enum mr_code code = l->verdict.code;
     landing_count(l, outcome_of(code));
-    if (mr_code_class(code) == MR_CLASS_RETRY || code == MR_EPERM)
+    /* what the store could not do is told as state_failed, by the store */
+    if (l->state != LANDING_DECIDING && (mr_code_class(code) == MR_CLASS_RETRY || code == MR_EPERM))
         mr_alert_open(ls->o.loop->alerts, MR_A_ZONE_UNWRITABLE, l->source, NULL, "%s",
                       l->verdict.err ? l->verdict.err->msg : mr_code_text(code));
     mr_log_info(ls->o.loop->log, l->source, "landing_dropped", MR_S("landing", l->id), MR_S("why", mr_code_text(code)),

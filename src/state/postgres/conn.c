@@ -493,15 +493,14 @@ static bool put_param(struct mr_buf *b, char letter, va_list *args)
             s = mr_str_c(text);
         }
         break;
-    case 'd':
+    default:
+        assert(letter == 'd');
         day = va_arg(*args, int32_t);
         if (day != MR_NO_DAY) {
             mr_day_text(day, text);
             s = mr_str_c(text);
         }
         break;
-    default:
-        assert(!"a letter that mr_sql() knows");
     }
     if (s.p)
         put_text(b, s);
