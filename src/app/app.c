@@ -676,6 +676,7 @@ void app_stop(struct app *a, const char *why)
         return;
     }
     if (a->phase >= APP_DRAINING) {
+        a->told_to_stop = true;
         if (!a->deadline_passed && a->phase == APP_DRAINING)
             on_deadline(&a->deadline);
         return;
@@ -766,8 +767,21 @@ static bool make(struct app *a, struct mr_err *err)
     return true;
 }
 
-int mr_app_run(const struct mr_app_options *options)
+/* Of a process that begins a new life: a signal that comes in between is held until there is somebody to take it. */
+static void hold_signals(int how)
 {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    pthread_sigmask(how, &set, NULL);
+}
+
+/* One life: an instance from its beginning to its end. again: its epoch was ended by others, and nobody wants us to stop. */
+static int live(const struct mr_app_options *options, bool *again)
+{
+    *again = false;
     struct app *a = calloc(1, sizeof *a);
     assert(a);
     a->o = *options;
@@ -791,10 +805,13 @@ int mr_app_run(const struct mr_app_options *options)
     signal(SIGPIPE, SIG_IGN);
     if (make(a, &err)) {
         handles_make(a);
+        hold_signals(SIG_UNBLOCK);
         go_to(a, start_steps);
         app_next(a);
         uv_run(&a->loop.uv, UV_RUN_DEFAULT);
+        hold_signals(SIG_BLOCK);
         mr_loop_close(&a->loop);
+        *again = a->epoch_lost && !a->told_to_stop && !a->o.once && !a->o.requeue && !a->o.replay_landing;
     } else {
         fprintf(stderr, "millrace: %s\n", err.msg);
         a->exit_code = 1;
@@ -803,7 +820,10 @@ int mr_app_run(const struct mr_app_options *options)
         mr_zone_close(a->zone);
     if (a->lock_fd >= 0)
         close(a->lock_fd);
-    mr_log_info(a->log, NULL, "stopped", MR_I("exit_code", a->exit_code));
+    if (*again)
+        mr_log_warn(a->log, NULL, "begins_anew", MR_S("why", "its epoch was ended by others; what its queue holds lands under a new one"));
+    else
+        mr_log_info(a->log, NULL, "stopped", MR_I("exit_code", a->exit_code));
     mr_log_free(a->log);
     config_drop(a->config);
     free(a->hubs);
@@ -811,5 +831,16 @@ int mr_app_run(const struct mr_app_options *options)
     free(a->environment);
     int exit_code = a->exit_code;
     free(a);
+    return exit_code;
+}
+
+int mr_app_run(const struct mr_app_options *options)
+{
+    bool again;
+    int exit_code;
+    do
+        exit_code = live(options, &again);
+    while (again);
+    hold_signals(SIG_UNBLOCK);
     return exit_code;
 }

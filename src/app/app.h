@@ -119,7 +119,9 @@ struct app {
 
     /* upkeep */
     uint64_t ticks;
-    bool paused_out, renew_out, finish_out, keep_out, disk_out, quarantine_out, epoch_lost;
+    bool paused_out, renew_out, finish_out, keep_out, disk_out, quarantine_out;
+    bool epoch_lost;             /* others went on for us: end, and begin a new life with a new epoch */
+    bool told_to_stop;           /* by a signal, while we were ending for another reason */
     struct mr_job disk_job;
     struct {
         uint64_t zone_free, data_free;

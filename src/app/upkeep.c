@@ -41,8 +41,7 @@ static void on_renewed(void *arg, const struct mr_err *err)
     a->renew_out = false;
     app_next(a);
     if (err->code == MR_EEPOCH && !a->epoch_lost) {
-        a->epoch_lost =
-            true; /* we were away for longer than our lease, and others went on for us: stop, the next start begins anew */
+        a->epoch_lost = true; /* we were away for longer than our lease, and others went on for us */
         app_fail(a, 1, err);
     }
 }
