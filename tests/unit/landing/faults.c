@@ -191,7 +191,8 @@ static void act_decide_after_a_failed_add(struct rig *r)
     rig_close(r);
 }
 
-static void refused(struct rig *r, enum mr_code want)
+/* Each trouble is told as what it is: the zone's, or the store's. */
+static void refused(struct rig *r, enum mr_code want, bool by_store)
 {
     struct act a;
     start(r);
@@ -199,21 +200,32 @@ static void refused(struct rig *r, enum mr_code want)
     RIG_NEED(a.code == want);
     rig_await_idle(r);
     RIG_NEED(rig_staged(r) == 0 && rig_lines(r) == 0 && rig_position(r, "shop", "p") == 0);
-    RIG_NEED(rig_alert(r, MR_A_ZONE_UNWRITABLE, "shop"));
+    RIG_NEED(rig_alert(r, MR_A_ZONE_UNWRITABLE, "shop") == !by_store);
+    RIG_NEED(rig_alert(r, MR_A_STATE_FAILED, "") == by_store);
     land_batch(&a, r, 0, 0); /* the disk is well again */
     RIG_NEED(a.code == MR_OK && a.how == MR_PUBLISHED && rig_lines(r) == PER_BATCH);
-    RIG_NEED(!rig_alert(r, MR_A_ZONE_UNWRITABLE, "shop"));
+    RIG_NEED(!rig_alert(r, MR_A_ZONE_UNWRITABLE, "shop") && !rig_alert(r, MR_A_STATE_FAILED, ""));
     rig_close(r);
 }
 
 static void act_refused_eio(struct rig *r)
 {
-    refused(r, MR_EIO);
+    refused(r, MR_EIO, false);
+}
+
+static void act_undecided_eio(struct rig *r)
+{
+    refused(r, MR_EIO, true);
+}
+
+static void act_undecided_enospc(struct rig *r)
+{
+    refused(r, MR_ENOSPC, true);
 }
 
 static void act_refused_enospc(struct rig *r)
 {
-    refused(r, MR_ENOSPC);
+    refused(r, MR_ENOSPC, false);
 }
 
 /* Published at the second try, and only then told. */
@@ -318,8 +330,8 @@ static void a_landing_that_cannot_be_made_durable_is_dropped_whole(void **state)
 
 static void a_decision_that_the_store_cannot_keep_is_none(void **state)
 {
-    EACH(act_refused_eio, "decide_begin:1:EIO", "decide_commit:1:EIO");
-    EACH(act_refused_enospc, "decide_commit:1:ENOSPC");
+    EACH(act_undecided_eio, "decide_begin:1:EIO", "decide_commit:1:EIO");
+    EACH(act_undecided_enospc, "decide_commit:1:ENOSPC");
 }
 
 static void a_commit_in_doubt_is_found_out(void **state)
