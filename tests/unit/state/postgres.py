@@ -5,6 +5,7 @@
 usage: postgres.py TEST
 """
 import atexit
+import functools
 import os
 import re
 import signal
@@ -134,6 +135,7 @@ class Between:
         self.socket.close()
 
 
+@functools.cache                                 # the schema serves once
 def has_faults():
     return child("stale", server().at(server().port, "probe"), MILLRACE_MUTANT="no_cas")[0] != CODE["MR_EFENCED"]
 
