@@ -69,6 +69,7 @@ struct mr_decision {
     const struct mr_seen *seen;      /* inserted; sorted by (day, id) makes it fast */
     size_t seen_count;
     int64_t records, bytes;          /* counts for the run */
+    bool uploads;                    /* its files are staged as uploads, which have rows */
 };
 struct mr_decided {
     enum mr_code code;        /* MR_OK; MR_EFENCED (a move or row lost its compare-and-swap), MR_EEPOCH, MR_ESEALED, MR_ESEEN: this landing is not decided; else the store failed */
@@ -95,6 +96,21 @@ void mr_store_landings(struct mr_store *s, struct mr_str landing, int64_t after,
 /* -- whole landings that are open, and sealing --------------------------------------------------------------------------- */
 void mr_store_stage_begin(struct mr_store *s, const struct mr_instance *instance, struct mr_str landing, struct mr_str source, int32_t day, mr_done_cb cb, void *arg);
 void mr_store_stage_end(struct mr_store *s, struct mr_str landing, mr_done_cb cb, void *arg);
+
+/* -- staged uploads: files of a zone that can list neither what an instance has staged nor who it is (S3) ------------------ */
+struct mr_upload {
+    struct mr_str landing, path; /* path: final, relative to the zone; unique */
+    struct mr_str id;            /* empty: about to be begun; nobody knows whether it was */
+    bool settled;                /* its instance ended long enough ago that no request of it is on its way any more */
+};
+/* Before it is begun, without its id: MR_EEPOCH if the instance has ended. Once it is begun, with its id: whatever became of the instance, so that it is found. A
+ * decision takes its landing's rows away (mr_decision.uploads). */
+void mr_store_upload(struct mr_store *s, const struct mr_instance *instance, const struct mr_upload *upload, mr_done_cb cb, void *arg);
+void mr_store_uploads_gone(struct mr_store *s, const struct mr_str *paths, size_t count, mr_done_cb cb, void *arg); /* copied */
+typedef void (*mr_uploads_cb)(void *arg, const struct mr_err *err, const struct mr_upload *uploads, size_t count);
+/* Of instances whose epoch has ended, at most 1000: to be aborted. */
+void mr_store_uploads(struct mr_store *s, mr_uploads_cb cb, void *arg);
+
 typedef void (*mr_sealed_cb)(void *arg, const struct mr_err *err, int32_t sealed_through, bool blocked /* by an open or unpublished landing */);
 /* Raises sealed_through to `day` if no live instance has a whole landing open that began on or before it and every landing decided for it is published. */
 void mr_store_seal(struct mr_store *s, int32_t day, mr_sealed_cb cb, void *arg);

@@ -134,6 +134,9 @@ static void answer(struct mr_call *c)
     case MR_CALL_ALERTS:
         c->cb.alerts(c->arg, err, c->items, n);
         break;
+    case MR_CALL_UPLOADS:
+        c->cb.uploads(c->arg, err, c->items, n);
+        break;
     case MR_CALL_KEEP:
         c->cb.kept(c->arg, err, &c->kept);
         break;

@@ -31,6 +31,9 @@
     X(LANDINGS, READ)                                                                                                  \
     X(STAGE_BEGIN, WRITE)                                                                                              \
     X(STAGE_END, WRITE)                                                                                                \
+    X(UPLOAD, WRITE)                                                                                                   \
+    X(UPLOADS_GONE, WRITE)                                                                                             \
+    X(UPLOADS, READ)                                                                                                   \
     X(SEAL, ALONE)                                                                                                     \
     X(DAY_COUNTS, READ)                                                                                                \
     X(POSITION_SET, WRITE)                                                                                             \
@@ -75,6 +78,8 @@ struct mr_call {
     size_t ids_count;
     int64_t *numbers;
     size_t numbers_count;
+    struct mr_str *paths;
+    size_t paths_count;
     struct mr_run_row run;
     struct mr_alert alert;
     struct mr_keep keep;
@@ -104,6 +109,7 @@ struct mr_call {
         mr_runs_cb runs;
         mr_alerts_cb alerts;
         mr_kept_cb kept;
+        mr_uploads_cb uploads;
     } cb;
     void *arg;
 };

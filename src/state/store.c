@@ -265,6 +265,36 @@ void mr_store_stage_end(struct mr_store *s, struct mr_str landing, mr_done_cb cb
     submit(c);
 }
 
+void mr_store_upload(struct mr_store *s, const struct mr_instance *instance, const struct mr_upload *upload, mr_done_cb cb, void *arg)
+{
+    struct mr_call *c = call_new(s, MR_CALL_UPLOAD, arg);
+    c->instance = *instance;
+    c->landing = mr_call_copy(c, upload->landing);
+    c->paths = mr_call_alloc(c, sizeof *c->paths);
+    c->paths[0] = mr_call_copy(c, upload->path);
+    c->value = mr_call_copy(c, upload->id);
+    c->cb.done = cb;
+    submit(c);
+}
+
+void mr_store_uploads_gone(struct mr_store *s, const struct mr_str *paths, size_t count, mr_done_cb cb, void *arg)
+{
+    struct mr_call *c = call_new(s, MR_CALL_UPLOADS_GONE, arg);
+    c->paths = mr_call_alloc(c, count * sizeof *c->paths);
+    for (size_t i = 0; i < count; i++)
+        c->paths[i] = mr_call_copy(c, paths[i]);
+    c->paths_count = count;
+    c->cb.done = cb;
+    submit(c);
+}
+
+void mr_store_uploads(struct mr_store *s, mr_uploads_cb cb, void *arg)
+{
+    struct mr_call *c = call_new(s, MR_CALL_UPLOADS, arg);
+    c->cb.uploads = cb;
+    submit(c);
+}
+
 void mr_store_seal(struct mr_store *s, int32_t day, mr_sealed_cb cb, void *arg)
 {
     struct mr_call *c = call_new(s, MR_CALL_SEAL, arg);

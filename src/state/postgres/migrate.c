@@ -55,7 +55,11 @@ static const char schema_1[] =
     /* the row that every decision locks must be there: '' is no day */
     "INSERT INTO meta(key, value) VALUES('sealed_through', ''), ('application', 'millrace'), ('schema', '1')";
 
-static const char *const steps[] = {schema_1};
+static const char schema_2[] =
+    "CREATE TABLE uploads(path " KEY " PRIMARY KEY, landing " KEY ", instance " KEY ", upload TEXT NOT NULL, noted " TIME " NOT NULL);"
+    "CREATE INDEX uploads_by_landing ON uploads(landing);";
+
+static const char *const steps[] = {schema_1, schema_2};
 enum { KNOWN = MR_COUNT(steps) };
 
 /* -- whose it is --------------------------------------------------------------------------------------------------- */

@@ -134,6 +134,8 @@ static void landing(struct mr_db *db, struct mr_call *call, int64_t now, struct 
     }
     /* its whole landing is open no more */
     enum mr_code code = mr_sql_run(db, "DELETE FROM stages WHERE landing = ?", "s", d->landing);
+    if (code == MR_OK && d->uploads)
+        code = mr_sql_run(db, "DELETE FROM uploads WHERE landing = ?", "s", d->landing);
     (void)code;
 }
 

@@ -129,6 +129,9 @@ void mr_run_landings(struct mr_db *db, struct mr_call *call);
 
 void mr_run_stage_begin(struct mr_db *db, struct mr_call *call);
 void mr_run_stage_end(struct mr_db *db, struct mr_call *call);
+void mr_run_upload(struct mr_db *db, struct mr_call *call);
+void mr_run_uploads_gone(struct mr_db *db, struct mr_call *call);
+void mr_run_uploads(struct mr_db *db, struct mr_call *call);
 void mr_run_seal(struct mr_db *db, struct mr_call *call);
 void mr_run_day_counts(struct mr_db *db, struct mr_call *call);
 int32_t mr_sealed_through(struct mr_db *db); /* who seals waits until this transaction is through */

@@ -78,7 +78,13 @@ static const char schema_1[] =
     "CREATE VIEW kept_rows AS SELECT source, stream, kind, count(*) AS rows, max(changed) AS changed FROM source_rows "
     "GROUP BY source, stream, kind;";
 
-const struct mr_lite_step mr_lite_steps[] = {{schema_1}};
+/* What is staged as an upload (a zone on S3): the key before the upload is begun, its id before its first part. */
+static const char schema_2[] =
+    "CREATE TABLE uploads(path TEXT PRIMARY KEY, landing TEXT NOT NULL, instance TEXT NOT NULL, upload TEXT NOT NULL, noted TEXT NOT NULL)"
+    " WITHOUT ROWID, STRICT;"
+    "CREATE INDEX uploads_by_landing ON uploads(landing);";
+
+const struct mr_lite_step mr_lite_steps[] = {{schema_1}, {schema_2}};
 const size_t mr_lite_steps_count = MR_COUNT(mr_lite_steps);
 
 /* -- the file ------------------------------------------------------------------------------------------------------ */

@@ -338,6 +338,63 @@ static void a_whole_landings_decision_closes_its_stage(void **state)
     assert_false(f->blocked);
 }
 
+/* -- staged uploads ------------------------------------------------------------------------------------------------ */
+
+static void on_uploads(void *arg, const struct mr_err *err, const struct mr_upload *uploads, size_t count)
+{
+    struct fix *f = arg;
+    assert_int_equal(err->code, MR_OK);
+    f->text[0] = '\0';
+    for (size_t i = 0; i < count; i++) {
+        size_t n = strlen(f->text);
+        snprintf(f->text + n, sizeof f->text - n, "%s %s \"%s\"%s\n", uploads[i].landing.p, uploads[i].path.p, uploads[i].id.p, uploads[i].settled ? " settled" : "");
+    }
+    f->answers++;
+}
+
+static const char *left_uploads(struct fix *f)
+{
+    mr_store_uploads(f->store, on_uploads, f);
+    fix_run_until(f, f->answers + 1);
+    return f->text;
+}
+
+static enum mr_code note_upload(struct fix *f, const struct mr_instance *who, struct mr_str landing, const char *path, const char *id)
+{
+    const struct mr_upload u = {.landing = landing, .path = mr_str_c(path), .id = mr_str_c(id)};
+    return WAIT_DONE(f, mr_store_upload(f->store, who, &u, fix_on_done, f));
+}
+
+static void uploads_are_told_once_their_instance_has_ended(void **state)
+{
+    struct fix *f = *state;
+    struct small s;
+    struct mr_instance old = f->self;
+    small_init(&s, f, "p", 0, 1);
+    small_file(&s, TEST_DAY);
+    s.d.uploads = true;
+    assert_int_equal(note_upload(f, &old, s.d.landing, "a/decided", ""), MR_OK);
+    assert_int_equal(note_upload(f, &old, s.d.landing, "a/decided", "u1"), MR_OK);
+    assert_int_equal(note_upload(f, &old, MR_STR("L2"), "b/known", ""), MR_OK);
+    assert_int_equal(note_upload(f, &old, MR_STR("L2"), "b/known", "u2"), MR_OK);
+    assert_int_equal(note_upload(f, &old, MR_STR("L2"), "c/asked", ""), MR_OK);
+    assert_int_equal(note_upload(f, &old, MR_STR("L2"), "d/dropped", ""), MR_OK);
+    const struct mr_str dropped[] = {MR_STR("d/dropped"), MR_STR("d/never")};
+    assert_int_equal(WAIT_DONE(f, mr_store_uploads_gone(f->store, dropped, 2, fix_on_done, f)), MR_OK);
+    assert_int_equal(fix_decide(f, &s.d), MR_OK);
+    assert_string_equal(left_uploads(f), ""); /* it lives: they are its own */
+    assert_int_equal(fix_begin(f), MR_OK);
+    fix_sweep(f, true);
+    assert_string_equal(left_uploads(f), "L2 b/known \"u2\"\nL2 c/asked \"\"\n");
+    /* it wakes, not knowing: what it asked for just before is found, what it has not begun it does not begin */
+    assert_int_equal(note_upload(f, &old, MR_STR("L3"), "e/late", ""), MR_EEPOCH);
+    assert_int_equal(note_upload(f, &old, MR_STR("L2"), "c/asked", "u3"), MR_OK);
+    assert_string_equal(left_uploads(f), "L2 b/known \"u2\"\nL2 c/asked \"u3\"\n");
+    const struct mr_str ended[] = {MR_STR("b/known"), MR_STR("c/asked")};
+    assert_int_equal(WAIT_DONE(f, mr_store_uploads_gone(f->store, ended, 2, fix_on_done, f)), MR_OK);
+    assert_string_equal(left_uploads(f), "");
+}
+
 static void on_counts(void *arg, const struct mr_err *err, const struct mr_day_count *c, size_t count)
 {
     struct fix *f = arg;
@@ -825,6 +882,7 @@ int contract_run(const char *url)
         T(a_sealed_day_takes_no_decision_and_says_which_is_the_last),
         T(sealing_waits_for_open_and_unpublished_landings),
         T(a_whole_landings_decision_closes_its_stage),
+        T(uploads_are_told_once_their_instance_has_ended),
         T(a_days_counts_are_those_of_its_published_files),
         T(seen_ids_are_found_in_the_days_asked_for_and_outlive_a_reopen),
         T(ids_of_the_process_before_are_found_while_the_store_is_still_reading_them),
