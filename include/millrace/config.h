@@ -37,11 +37,17 @@ struct mr_config {
     char *data_dir;           /* absolute */
     struct { char *url; int64_t keep_ms; } state; /* url: "sqlite", or postgres://… */
     struct {
-        char *url;            /* "file:/absolute/path" */
+        char *url;            /* "file:/absolute/path", or s3://bucket/prefix */
         int compression;      /* enum mr_codec */
         struct { int64_t size, age_ms; } roll; /* size: compressed bytes */
         int64_t seal_after_ms;
         bool seal;
+        struct mr_config_s3 {
+            char *endpoint, *region; /* NULL: AWS's; what the bucket says */
+            int addressing;          /* enum mr_zone_style */
+            struct mr_secret access_key, secret_key, session_token; /* value NULL: looked for as AWS's SDKs do */
+            char *ca;                /* absolute; NULL: the system's */
+        } s3;
     } zone;
     struct { char *listen; } admin;
     struct { char *url; } alerts; /* NULL: none */

@@ -22,6 +22,10 @@
     X(queue_recovered)      /* recovery has ended, before the first append */                                        \
     X(stage_create)         /* a .part file is about to be made */                                                   \
     X(stage_write)          /* compressed bytes are about to be written to it */                                     \
+    X(stage_key_noted)      /* S3: the key is in the store, its upload not begun */                                  \
+    X(stage_begun)          /* S3: the upload is begun, its id not in the store */                                   \
+    X(stage_id_noted)       /* S3: its id is in the store, before the first part */                                  \
+    X(stage_part)           /* S3: a part is about to be sent */                                                     \
     X(stage_close)          /* its last frame is about to be written */                                              \
     X(stage_sync)           /* about to be synced */                                                                 \
     X(stage_synced)         /* synced, directory too, before the decision */                                         \

@@ -29,6 +29,8 @@ MR_MUST enum mr_code mr_s3_new(struct mr_loop *loop, struct mr_client *client, c
  * if none was out. */
 void mr_s3_close(struct mr_s3 *s, void (*cb)(void *arg), void *arg);
 
+const char *mr_s3_prefix(const struct mr_s3 *s); /* of its keys: "" or ending in a slash. Any thread */
+
 enum mr_s3_outcome {
     MR_S3_DONE,
     MR_S3_NO_UPLOAD,  /* completed, aborted, or never begun */
@@ -49,6 +51,7 @@ struct mr_s3_end { /* borrowed until on_done returns */
     struct mr_str body; /* of the last answer, at most body_max */
     struct mr_str etag, landing; /* headers: ETag, x-amz-meta-landing; empty if it had none */
     int64_t size;                /* Content-Length; -1: not told */
+    int64_t date_us;             /* their clock, of the last answer; 0: not told */
 };
 
 struct mr_s3_request { /* the caller's, does not move until on_done; so is what it points at */

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* worker.h - where a thread may block. Four lanes, so that a slow disk does not stop a commit, nor compression a sync:
+/* worker.h - where a thread may block. Five lanes, so that a slow disk does not stop a commit, nor compression a sync, nor a network either:
  *
  *   SYNC      fsync, rename, directory sync, segment filling     2 threads
  *   STATE     the state store, in order                          1 thread
  *   COMPRESS  staging: encode, compress, write                   1 thread on two cores, else cores - 1, at most 4
  *   MISC      the rest: reading files, dropping, checking        1 thread
+ *   FAR       calls to a zone that is far away: they wait        4 threads
  *
  * All are niced, staging most: what is captured can land a little later; whoever answers a sender cannot wait. While the
  * process serves senders, COMPRESS is idle in the scheduler's sense (SCHED_IDLE): a thread that wakes beside it runs at once.
@@ -16,7 +17,7 @@
 
 #include "millrace/loop.h"
 
-enum mr_lane { MR_LANE_SYNC, MR_LANE_STATE, MR_LANE_COMPRESS, MR_LANE_MISC, MR_LANES };
+enum mr_lane { MR_LANE_SYNC, MR_LANE_STATE, MR_LANE_COMPRESS, MR_LANE_MISC, MR_LANE_FAR, MR_LANES };
 
 struct mr_job {
     void (*run)(struct mr_job *job);                 /* worker */

@@ -30,7 +30,7 @@ struct app_step {
     void (*begin)(struct app *a);
     bool (*done)(struct app *a); /* NULL: when a->step_done */
 };
-static const struct app_step start_steps[12], stop_steps[15];
+static const struct app_step start_steps[12], stop_steps[16];
 
 /* ---- helpers for cli too ---- */
 
@@ -52,37 +52,6 @@ enum mr_code app_store_url(const struct mr_config *config, char out[4096], struc
     int n = strcmp(config->state.url, "sqlite") == 0 ? snprintf(out, 4096, "sqlite:%s/state.db", config->data_dir)
                                                      : snprintf(out, 4096, "%s", config->state.url);
     return n < 4096 ? MR_OK : mr_err_set(err, MR_ETOOBIG, "path of the state store");
-}
-
-enum mr_code app_match(struct mr_zone *zone, const struct mr_store_facts *facts, bool identify, const char *config_path,
-                       struct mr_err *err)
-{
-    struct mr_zone_id id;
-    if (mr_zone_identity(zone, &id, err) != MR_OK)
-        return err->code;
-    if (!id.present && facts->fresh && !id.has_data)
-        return identify ? mr_zone_identify(zone, facts->id, err) : MR_OK;
-    if (!id.present)
-        return mr_err_set(err, MR_EMISMATCH,
-                          "the zone holds data, or the state store has decided landings, but the zone has no "
-                          "_millrace/zone.json: they do not belong "
-                          "together. Give the zone its own data_dir, or accept that records may land again: millrace "
-                          "state -c %s adopt",
-                          config_path);
-    if (strcmp(id.store_id, facts->id) != 0)
-        return mr_err_set(err, MR_EMISMATCH,
-                          "the zone belongs to state store %s, this data_dir has %s. Use the data_dir that the zone "
-                          "was written with, or accept that "
-                          "records may land again: millrace state -c %s adopt",
-                          id.store_id, facts->id, config_path);
-    if (id.highest_decided > facts->last_number)
-        return mr_err_set(
-            err, MR_EMISMATCH,
-            "the state store has decided %lld landings, the zone has seen number %lld: the store was lost or restored "
-            "from a backup. "
-            "Bring the newer store back, or accept that records may land again: millrace state -c %s adopt",
-            (long long)facts->last_number, (long long)id.highest_decided, config_path);
-    return MR_OK;
 }
 
 /* ---- steps ---- */
@@ -160,9 +129,9 @@ static int exit_code_of(enum mr_code code)
     return code == MR_EMISMATCH || code == MR_EINUSE || code == MR_ECONFIG ? 2 : 1;
 }
 
-static void step_end(struct app *a, const struct mr_err *err, const char *what)
+void step_end(struct app *a, const struct mr_err *err, const char *what)
 {
-    if (err->code == MR_OK) {
+    if (err->code == MR_OK || (err->code == MR_ECANCELED && a->stop_wanted)) {
         step_finish(a);
         return;
     }
@@ -210,15 +179,6 @@ static void store_begin(struct app *a)
     }
     struct mr_store_options options = {.url = url, .create = true, .home = home};
     mr_store_open(&a->loop, &options, on_store, a);
-}
-
-static void zone_begin(struct app *a)
-{
-    struct mr_err err = {0};
-    enum mr_code code = mr_zone_open(a->config->config->zone.url, &a->zone, &err);
-    if (code == MR_OK)
-        code = app_match(a->zone, mr_store_facts(a->store), true, a->o.config_path, &err);
-    step_code(a, code, &err, "zone");
 }
 
 static void on_instance(void *arg, const struct mr_err *err, const struct mr_instance *instance)
@@ -634,7 +594,7 @@ static void handles_begin(struct app *a)
     a->step_done = true;
 }
 
-static const struct app_step stop_steps[15] = {
+static const struct app_step stop_steps[16] = {
     {"replay", replay_begin, replay_done},
     {"drain", drain_begin, drain_done},
     {"hubs_drain", hubs_drain_begin, hubs_drain_done},
@@ -646,6 +606,7 @@ static const struct app_step stop_steps[15] = {
     {"upkeep_stop", upkeep_stop_begin, upkeep_stop_done},
     {"instance_end", instance_end_begin, NULL},
     {"notifier_close", notifier_close_begin, NULL},
+    {"zone_close", zone_close_begin, NULL},
     {"client_close", client_close_begin, NULL},
     {"store_close", store_close_begin, NULL},
     {"handles", handles_begin, NULL},
@@ -673,6 +634,8 @@ void app_stop(struct app *a, const char *why)
     if (a->phase ==
         APP_STARTING) { /* its step has calls out: let go of what there is when it is done; nothing was captured */
         a->stop_wanted = why;
+        if (a->zone)
+            mr_zone_hurry(a->zone, 0);
         return;
     }
     if (a->phase >= APP_DRAINING) {
@@ -717,7 +680,7 @@ static void handles_make(struct app *a)
 }
 
 /* Hosts that are asked directly, by commas, as the client wants them; the caller's. */
-static char *except_of(const struct mr_config *c)
+char *app_proxy_except(const struct mr_config *c)
 {
     struct mr_buf text;
     mr_buf_init(&text, 1 << 20);
@@ -739,7 +702,7 @@ static bool make(struct app *a, struct mr_err *err)
     a->data_dir = strdup(c->data_dir);
     a->environment = strdup(c->environment);
     assert(a->data_dir && a->environment);
-    char *except = except_of(c);
+    char *except = app_proxy_except(c);
     enum mr_code code = mr_client_new(&a->loop, &(struct mr_client_options){.proxy = c->proxy.url, .no_proxy = except}, &a->client, err);
     free(except);
     if (code != MR_OK)
@@ -816,8 +779,6 @@ static int live(const struct mr_app_options *options, bool *again)
         fprintf(stderr, "millrace: %s\n", err.msg);
         a->exit_code = 1;
     }
-    if (a->zone)
-        mr_zone_close(a->zone);
     if (a->lock_fd >= 0)
         close(a->lock_fd);
     if (*again)

@@ -39,8 +39,12 @@ enum mr_code app_store_url(const struct mr_config *config, char out[4096], struc
  * are new. */
 enum mr_code app_match(struct mr_zone *zone, const struct mr_store_facts *facts, bool identify, const char *config_path,
                        struct mr_err *err);
+/* Hosts that are asked without the proxy, by commas, as the client wants them; the caller's. */
+char *app_proxy_except(const struct mr_config *config);
 /* flock on <data_dir>/lock; MR_EINUSE. The descriptor is the lock. */
 enum mr_code app_lock(const char *data_dir, int *fd, struct mr_err *err);
+/* The zone that the config names, as it is opened; borrowed from config, loop and client. */
+void app_zone_options(const struct mr_config *config, struct mr_loop *loop, struct mr_client *client, struct mr_zone_options *out);
 /* The id of data_dir, 32 hex digits; made if there is none. Needs the lock: mr_store_options.home. */
 MR_MUST enum mr_code app_home(const char *data_dir, char home[33], struct mr_err *err);
 
@@ -87,6 +91,8 @@ struct app {
     int lock_fd;
     struct mr_store *store;
     struct mr_zone *zone;
+    struct mr_job zone_job;
+    struct mr_err zone_err;
     struct mr_instance instance;
     struct mr_landings *landings;
     struct mr_client *client;
@@ -138,6 +144,7 @@ struct app {
 };
 
 /* app.c */
+void step_end(struct app *a, const struct mr_err *err, const char *what); /* of the step at hand; what failed */
 void app_next(struct app *a); /* something has changed: is the current step done? */
 void app_fail(struct app *a, int exit_code,
               const struct mr_err *err); /* a start step failed, or running cannot go on: stop */
@@ -156,6 +163,10 @@ void source_pause(struct mr_source *s, bool paused);
 void source_retry(struct mr_source *s); /* on the tick: back-off passed? */
 void source_free(struct mr_source *s);
 const char *source_state_name(const struct mr_source *s);
+
+/* zone.c: its steps */
+void zone_begin(struct app *a);
+void zone_close_begin(struct app *a);
 
 /* replay.c: the step of `millrace replay` */
 void replay_begin(struct app *a);

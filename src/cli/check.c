@@ -64,35 +64,74 @@ static bool check_folder(const char *what, const char *path)
     return ok;
 }
 
-static bool check_match(const struct mr_config *config, const char *config_path)
-{
+struct matching {
     struct beside b;
-    struct mr_err err = {0};
-    struct mr_zone *zone;
-    if (beside_open(&b, config, false, &err) != MR_OK) {
-        bool fresh = err.code == MR_ENOENT;
-        say(fresh ? MR_CHECK_OK : MR_CHECK_FAIL, "state", NULL,
-            fresh ? "no state yet: the first run makes it" : err.msg);
+    const char *config_path;
+    bool failed;
+    struct mr_err err;
+};
+
+static void match_run(void *arg) /* Runs on: worker */
+{
+    struct matching *m = arg;
+    m->err.code = app_match(m->b.zone, mr_store_facts(m->b.store), false, m->config_path, &m->err);
+}
+
+static void on_said(void *arg, enum mr_zone_level level, const char *text)
+{
+    static const enum mr_check_level levels[] = {[MR_ZONE_OK] = MR_CHECK_OK, [MR_ZONE_WARN] = MR_CHECK_WARN, [MR_ZONE_FAIL] = MR_CHECK_FAIL};
+    struct matching *m = arg;
+    m->failed |= level == MR_ZONE_FAIL;
+    say(levels[level], "zone", NULL, text);
+}
+
+static void try_run(void *arg) /* Runs on: worker */
+{
+    struct matching *m = arg;
+    mr_zone_try(m->b.zone, on_said, m);
+}
+
+static bool check_state(struct matching *m, const struct mr_config *config)
+{
+    if (beside_store(&m->b, config, false, &m->err) != MR_OK) {
+        bool fresh = m->err.code == MR_ENOENT;
+        say(fresh ? MR_CHECK_OK : MR_CHECK_FAIL, "state", NULL, fresh ? "no state yet: the first run makes it" : m->err.msg);
         return fresh;
     }
-    enum mr_code code = mr_zone_open(config->zone.url, &zone, &err);
-    if (code == MR_OK) {
-        code = app_match(zone, mr_store_facts(b.store), false, config_path, &err);
-        mr_zone_close(zone);
+    if (!m->b.zone && beside_zone(&m->b, config, &m->err) != MR_OK)
+        say(MR_CHECK_FAIL, "zone", NULL, m->err.msg);
+    else {
+        beside_work(&m->b, match_run, m);
+        say(m->err.code == MR_OK ? MR_CHECK_OK : MR_CHECK_FAIL, "state", NULL, m->err.code == MR_OK ? "the state store belongs to the zone" : m->err.msg);
     }
-    say(code == MR_OK ? MR_CHECK_OK : MR_CHECK_FAIL, "state", NULL,
-        code == MR_OK ? "the state store belongs to the zone" : err.msg);
-    beside_close(&b);
-    return code == MR_OK;
+    return m->err.code == MR_OK;
+}
+
+/* A directory is made by the run, so here it is only looked at; a bucket must be there. */
+static bool check_zone(struct matching *m, const struct mr_config *config)
+{
+    if (strncmp(config->zone.url, "file:", 5) == 0)
+        return check_folder("zone", config->zone.url + 5);
+    if (beside_zone(&m->b, config, &m->err) != MR_OK) {
+        say(MR_CHECK_FAIL, "zone", NULL, m->err.msg);
+        return false;
+    }
+    beside_work(&m->b, try_run, m);
+    return !m->failed;
 }
 
 static bool check_world(const struct mr_config *config, const char *config_path)
 {
+    struct matching m = {.config_path = config_path};
     bool data = check_folder("data_dir", config->data_dir);
-    bool zone = true;
-    if (strncmp(config->zone.url, "file:", 5) == 0)
-        zone = check_folder("zone", config->zone.url + 5);
-    return data && zone && check_match(config, config_path);
+    if (beside_begin(&m.b, &m.err) != MR_OK) {
+        say(MR_CHECK_FAIL, "state", NULL, m.err.msg);
+        return false;
+    }
+    bool zone = check_zone(&m, config);
+    bool state = zone && check_state(&m, config);
+    beside_close(&m.b);
+    return data && zone && state;
 }
 
 static bool check_sources(const struct mr_config *config, bool offline)

@@ -5,7 +5,9 @@
 #define MR_CLI_CLI_H
 
 #include "millrace/config.h"
+#include "millrace/client.h"
 #include "millrace/store.h"
+#include "millrace/zone.h"
 
 int mr_cli(int argc, char **argv);
 
@@ -42,16 +44,26 @@ struct mr_config *cli_config(const char *path);
 /* The state store beside a server that may be running: opened on a loop of its own, every call awaited. */
 struct beside {
     struct mr_loop loop;
-    struct mr_store *store;
+    struct mr_store *store; /* NULL: not opened */
+    struct mr_client *client;
+    struct mr_zone *zone; /* NULL: not opened */
     struct mr_log *log;
     struct mr_err err; /* of the last awaited call */
     bool waiting;
 };
+/* The loop alone. */
+MR_MUST enum mr_code beside_begin(struct beside *b, struct mr_err *err);
 /* MR_ENOENT: nothing was ever run here. create: make the store. */
+MR_MUST enum mr_code beside_store(struct beside *b, const struct mr_config *config, bool create, struct mr_err *err);
+MR_MUST enum mr_code beside_zone(struct beside *b, const struct mr_config *config, struct mr_err *err);
+/* Where a zone's calls may block: runs it on a worker, on several at once if the zone is far, and waits for all. */
+void beside_work(struct beside *b, void (*run)(void *arg), void *arg);
+void beside_work_wide(struct beside *b, void (*run)(void *arg), void *arg);
+/* Loop and store. */
 MR_MUST enum mr_code beside_open(struct beside *b, const struct mr_config *config, bool create, struct mr_err *err);
 void beside_await(struct beside *b); /* until a callback has called beside_done */
 void beside_done(struct beside *b, const struct mr_err *err);
 void beside_on_done(void *arg, const struct mr_err *err); /* an mr_done_cb for plain calls; arg: struct beside */
-void beside_close(struct beside *b);
+void beside_close(struct beside *b); /* whatever is open */
 
 #endif

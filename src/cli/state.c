@@ -143,26 +143,52 @@ static int backup(struct beside *b, const struct cli_args *args)
     return 0;
 }
 
+struct adopting {
+    struct beside *b;
+    struct mr_zone_id id;
+    const char *store_id;
+    struct mr_err err;
+};
+
+static void look_run(void *arg) /* Runs on: worker */
+{
+    struct adopting *a = arg;
+    a->err.code = mr_zone_identity(a->b->zone, &a->id, &a->err);
+}
+
+static void write_run(void *arg) /* Runs on: worker */
+{
+    struct adopting *a = arg;
+    a->err.code = mr_zone_identify(a->b->zone, a->store_id, &a->err);
+}
+
+static enum mr_code adopt_zone(struct adopting *a, const struct mr_config *config)
+{
+    if (beside_zone(a->b, config, &a->err) != MR_OK)
+        return a->err.code;
+    beside_work(a->b, look_run, a);
+    if (a->err.code != MR_OK)
+        return a->err.code;
+    mr_store_adopt(a->b->store, a->id.highest_decided, beside_on_done, a->b);
+    beside_await(a->b);
+    if (a->b->err.code != MR_OK) {
+        a->err = a->b->err;
+        return a->err.code;
+    }
+    a->store_id = mr_store_facts(a->b->store)->id;
+    beside_work(a->b, write_run, a);
+    return a->err.code;
+}
+
 static int adopt(struct beside *b, const struct mr_config *config)
 {
-    struct mr_zone *zone;
-    struct mr_zone_id id;
+    struct adopting a = {.b = b};
     int lock;
     if (app_lock(config->data_dir, &lock, &b->err) != MR_OK)
         return 2;
-    enum mr_code code = mr_zone_open(config->zone.url, &zone, &b->err);
-    if (code == MR_OK) {
-        code = mr_zone_identity(zone, &id, &b->err);
-        if (code == MR_OK) {
-            mr_store_adopt(b->store, id.highest_decided, beside_on_done, b);
-            beside_await(b);
-            code = b->err.code == MR_OK ? mr_zone_identify(zone, mr_store_facts(b->store)->id, &b->err) : b->err.code;
-        }
-        mr_zone_close(zone);
-    }
-    if (code == MR_OK)
+    if (adopt_zone(&a, config) == MR_OK)
         printf("the zone now belongs to this state store; what its sources still have may land again\n");
-    b->err.code = code;
+    b->err = a.err;
     close(lock);
     return 0;
 }

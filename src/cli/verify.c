@@ -6,6 +6,7 @@
 #include "millrace/zone.h"
 
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 static const char help[] = "usage: millrace verify -c FILE [--deep]\n"
@@ -20,10 +21,18 @@ static const char help[] = "usage: millrace verify -c FILE [--deep]\n"
 
 enum { PAGE = 256 };
 
+struct to_check {
+    struct mr_file_check check;
+    struct mr_err err;
+};
+
 struct verifying {
     struct beside b;
-    struct mr_zone *zone;
     bool deep;
+    struct to_check *page_files; /* of the page at hand */
+    size_t page_files_count, page_files_cap;
+    atomic_size_t next; /* of them, for whichever worker is free */
+    struct mr_err list_err;
     int64_t after, files, rows, bytes, bad, waiting, lost;
     char **known; /* paths that the store knows, for orphans */
     size_t known_count, known_cap, page;
@@ -40,23 +49,46 @@ static void know(struct verifying *v, struct mr_str path)
     v->known[v->known_count++] = strndup(path.p, path.n);
 }
 
-static void check_file(struct verifying *v, const struct mr_zone_file *f, const char *path)
+static void to_be_checked(struct verifying *v, const struct mr_zone_file *f, const char *path)
+{
+    if (v->page_files_count == v->page_files_cap) {
+        v->page_files_cap = v->page_files_cap ? v->page_files_cap * 2 : 256;
+        v->page_files = realloc(v->page_files, v->page_files_cap * sizeof *v->page_files);
+        if (!v->page_files)
+            abort();
+    }
+    v->page_files[v->page_files_count++] = (struct to_check){.check = {.path = path, .bytes = f->bytes, .rows = f->rows, .crc32c = f->crc32c, .deep = v->deep}};
+}
+
+static void check_run(void *arg) /* Runs on: worker, several at once */
+{
+    struct verifying *v = arg;
+    for (size_t i; (i = atomic_fetch_add(&v->next, 1)) < v->page_files_count;) {
+        struct to_check *f = &v->page_files[i];
+        f->err.code = mr_zone_check_file(v->b.zone, &f->check, &f->err);
+    }
+}
+
+static void tell(struct verifying *v, const struct to_check *f)
 {
     static const char *const states[] = {[MR_FILE_OK] = "ok",
                                          [MR_FILE_MISSING] = "missing",
                                          [MR_FILE_SIZE] = "wrong size",
                                          [MR_FILE_CRC] = "wrong checksum",
                                          [MR_FILE_ROWS] = "wrong number of rows, or a line that is not JSON"};
-    struct mr_file_check check = {
-        .path = path, .bytes = f->bytes, .rows = f->rows, .crc32c = f->crc32c, .deep = v->deep};
-    struct mr_err err = {0};
-    if (mr_zone_check_file(v->zone, &check, &err) != MR_OK) {
-        printf("bad  %s: %s\n", path, err.msg);
-        v->bad++;
-    } else if (check.state != MR_FILE_OK) {
-        printf("bad  %s: %s\n", path, states[check.state]);
-        v->bad++;
-    }
+    if (f->err.code == MR_OK && f->check.state == MR_FILE_OK)
+        return;
+    printf("bad  %s: %s\n", f->check.path, f->err.code != MR_OK ? f->err.msg : states[f->check.state]);
+    v->bad++;
+}
+
+static void check_page(struct verifying *v)
+{
+    atomic_store(&v->next, 0);
+    beside_work_wide(&v->b, check_run, v);
+    for (size_t i = 0; i < v->page_files_count; i++)
+        tell(v, &v->page_files[i]);
+    v->page_files_count = 0;
 }
 
 static void on_landings(void *arg, const struct mr_err *err, const struct mr_landing_row *rows, size_t count)
@@ -79,7 +111,7 @@ static void on_landings(void *arg, const struct mr_err *err, const struct mr_lan
             v->rows += file->rows;
             v->bytes += file->bytes;
             if (published)
-                check_file(v, file, v->known[v->known_count - 1]);
+                to_be_checked(v, file, v->known[v->known_count - 1]);
         }
     }
     beside_done(&v->b, err);
@@ -99,6 +131,12 @@ static void on_zone_file(void *arg, const char *path, int64_t bytes)
     v->bad++;
 }
 
+static void list_run(void *arg) /* Runs on: worker */
+{
+    struct verifying *v = arg;
+    v->list_err.code = mr_zone_list(v->b.zone, on_zone_file, v, &v->list_err);
+}
+
 static enum mr_code verify(struct verifying *v, struct mr_err *err)
 {
     do {
@@ -108,10 +146,13 @@ static enum mr_code verify(struct verifying *v, struct mr_err *err)
             *err = v->b.err;
             return err->code;
         }
+        check_page(v);
     } while (v->page > 0);
     if (v->known_count)
         qsort(v->known, v->known_count, sizeof *v->known, by_text);
-    return mr_zone_list(v->zone, on_zone_file, v, err);
+    beside_work(&v->b, list_run, v);
+    *err = v->list_err;
+    return err->code;
 }
 
 int mr_cli_verify(int argc, char **argv)
@@ -128,17 +169,16 @@ int mr_cli_verify(int argc, char **argv)
         return 2;
     enum mr_code code = beside_open(&v.b, config, false, &err);
     if (code == MR_OK) {
-        code = mr_zone_open(config->zone.url, &v.zone, &err);
-        if (code == MR_OK) {
+        code = beside_zone(&v.b, config, &err);
+        if (code == MR_OK)
             code = verify(&v, &err);
-            mr_zone_close(v.zone);
-        }
         beside_close(&v.b);
     }
     mr_config_free(config);
     for (size_t i = 0; i < v.known_count; i++)
         free(v.known[i]);
     free(v.known);
+    free(v.page_files);
     if (code != MR_OK) {
         fprintf(stderr, "millrace verify: %s\n", err.msg);
         return 1;

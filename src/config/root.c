@@ -8,6 +8,7 @@
 #define AT(member) offsetof(struct mr_config, member)
 #define STATE(member) (offsetof(struct mr_config, state.member) - AT(state))
 #define ZONE(member) (offsetof(struct mr_config, zone.member) - AT(zone))
+#define S3(member) (offsetof(struct mr_config, zone.s3.member) - AT(zone.s3))
 #define ROLL(member) (offsetof(struct mr_config, zone.roll.member) - AT(zone.roll))
 #define LIMIT(member) (offsetof(struct mr_config, limits.member) - AT(limits))
 #define PROXY(member) (offsetof(struct mr_config, proxy.member) - AT(proxy))
@@ -15,6 +16,7 @@
 
 /* In the order of enum mr_codec, enum mr_log_format, enum mr_level. */
 static const char *const codecs[] = {"none", "zstd", "gzip", NULL};
+static const char *const addressings[] = {"auto", "path", "host", NULL}; /* enum mr_zone_style */
 static const char *const formats[] = {"auto", "json", "text", NULL};
 static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
 
@@ -37,9 +39,24 @@ static const struct mr_option roll_rows[] = {
     {0},
 };
 
+static const struct mr_option s3_rows[] = {
+    {.name = "endpoint", .type = MR_T_STRING, .offset = S3(endpoint), .min = "1", .max = "300", .flags = MR_OPT_FIXED,
+     .doc = "https://host:port of a store that speaks S3 and is not AWS (MinIO, Ceph, R2). Without it: AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL of the environment, else AWS."},
+    {.name = "region", .type = MR_T_STRING, .offset = S3(region), .min = "1", .max = "63", .flags = MR_OPT_FIXED,
+     .doc = "Region of the bucket, such as eu-central-1. Without it: AWS_REGION or AWS_DEFAULT_REGION of the environment, else us-east-1, and what the bucket says."},
+    {.name = "addressing", .type = MR_T_ENUM, .offset = S3(addressing), .def = "auto", .choices = addressings, .flags = MR_OPT_FIXED,
+     .doc = "Whether the bucket stands in the path or in the host's name. auto: in the path with an endpoint of one's own, else in the name where it fits."},
+    {.name = "access_key", .type = MR_T_SECRET, .offset = S3(access_key), .flags = MR_OPT_FIXED,
+     .doc = "Access key id, with secret_key. Without both they are looked for as AWS's SDKs do: environment, web identity, container, instance; those are renewed ahead of their end."},
+    {.name = "secret_key", .type = MR_T_SECRET, .offset = S3(secret_key), .flags = MR_OPT_FIXED, .doc = "Secret access key, with access_key."},
+    {.name = "session_token", .type = MR_T_SECRET, .offset = S3(session_token), .flags = MR_OPT_FIXED, .doc = "Session token, if the keys are temporary. Such keys end; better let millrace look for them."},
+    {.name = "ca", .type = MR_T_PATH, .offset = S3(ca), .flags = MR_OPT_FIXED, .doc = "PEM file of the authorities to trust instead of the system's."},
+    {0},
+};
+
 static const struct mr_option zone_rows[] = {
     {.name = "url", .type = MR_T_STRING, .offset = ZONE(url), .def = "file:./raw", .flags = MR_OPT_FIXED,
-     .doc = "The raw zone: file: and a folder. Relative ones count from the config file's folder."},
+     .doc = "The raw zone: file: and a folder, or s3://bucket/prefix. Relative folders count from the config file's folder. One zone belongs to one state store."},
     {.name = "compression", .type = MR_T_ENUM, .offset = ZONE(compression), .def = "zstd", .choices = codecs,
      .doc = "How files of the zone are compressed. zstd is smaller and faster than gzip; take gzip if a reader of yours lacks zstd."},
     {.name = "roll", .type = MR_T_MAP, .offset = ZONE(roll), .sub = roll_rows,
@@ -48,6 +65,8 @@ static const struct mr_option zone_rows[] = {
      .doc = "How long after its end (UTC) a day is sealed, once nothing that belongs to it is open. A sealed day never changes."},
     {.name = "seal", .type = MR_T_BOOL, .offset = ZONE(seal), .def = "false",
      .doc = "Whether a sealed day also gets a file _SEALED with its counts in each of its folders, for jobs that wait for a whole day."},
+    {.name = "s3", .type = MR_T_MAP, .offset = ZONE(s3), .sub = s3_rows,
+     .doc = "How the bucket of an s3:// zone is reached. Nothing of it is needed for a bucket of AWS and keys of the environment."},
     {0},
 };
 
@@ -151,13 +170,33 @@ static void check_state(struct mr_config *config, struct mr_fill *fill)
         mr_fill_error(fill, place(fill, "state.url"), "state.url: expected sqlite, or a URL such as \"postgres://user@host/database\"");
 }
 
+/* What else a bucket's name may not be is told when it is opened. */
+static void check_s3(const struct mr_config *config, struct mr_fill *fill)
+{
+    const char *url = config->zone.url, *bucket = url + strlen("s3:"), *endpoint = config->zone.s3.endpoint;
+    size_t n = begins(bucket, "//") ? strcspn(bucket + 2, "/") : 0;
+    if (n < 3 || n > 63 || !all_of((struct mr_str){bucket + 2, n}, "-._"))
+        mr_fill_error(fill, place(fill, "zone.url"), "zone.url: expected s3://bucket/prefix; a bucket's name is 3 to 63 letters, digits and `-`");
+    else if (!all_of(mr_str_c(bucket + 2 + n), "/!-_.*'()=") || strstr(bucket + 2 + n, "//") || strstr(bucket + 2 + n, "/../"))
+        mr_fill_error(fill, place(fill, "zone.url"), "zone.url: expected a prefix of letters, digits and / ! - _ . * ' ( ) = alone, without empty parts");
+    if (endpoint && !begins(endpoint, "http://") && !begins(endpoint, "https://"))
+        mr_fill_error(fill, place(fill, "zone.s3.endpoint"), "zone.s3.endpoint: expected a URL such as https://minio.example.com:9000");
+    if (!config->zone.s3.access_key.value != !config->zone.s3.secret_key.value)
+        mr_fill_error(fill, place(fill, "zone.s3"), "zone.s3: expected access_key and secret_key together, or neither");
+    if (config->zone.s3.session_token.value && !config->zone.s3.access_key.value)
+        mr_fill_error(fill, place(fill, "zone.s3.session_token"), "zone.s3.session_token: belongs to an access_key and a secret_key, which are not there");
+}
+
 /* file:./raw, file:raw, file:/raw and file:///raw all become file:/… */
 static void check_zone(struct mr_config *config, struct mr_fill *fill)
 {
     const char *path = config->zone.url;
+    if (begins(path, "s3:")) {
+        check_s3(config, fill);
+        return;
+    }
     if (!begins(path, "file:")) {
-        mr_fill_error(fill, place(fill, "zone.url"), "zone.url: expected file: and a folder, such as \"file:./raw\"%s",
-                      begins(path, "s3:") ? "; S3 is not in this version" : "");
+        mr_fill_error(fill, place(fill, "zone.url"), "zone.url: expected file: and a folder, such as \"file:./raw\", or \"s3://bucket/prefix\"");
         return;
     }
     path += strlen("file:");

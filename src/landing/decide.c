@@ -83,7 +83,7 @@ static int seen_order(const void *a, const void *b)
     return memcmp(x->id, y->id, sizeof x->id);
 }
 
-static void close_run(struct mr_job *job) /* Runs on: worker, lane SYNC */
+static void close_run(struct mr_job *job) /* Runs on: worker, the zone's lane */
 {
     struct mr_landing *l = MR_OF(job, struct mr_landing, job);
     /* In the order of the table's key: a sorted insert touches each page of the store once. */
@@ -190,6 +190,7 @@ static void to_store(struct mr_landing *l)
     d->files = l->zone_files;
     d->files_count = l->files_count;
     d->records = l->records;
+    d->uploads = mr_zone_is_far(ls->o.zone);
     mr_store_decide(ls->o.store, d, on_decided, l);
 }
 
@@ -243,10 +244,10 @@ void mr_landing_decide(struct mr_landing *l, const struct mr_move *moves, size_t
     if (l->failed)
         mr_err_set(&l->err, MR_EIO, "landing %s: a record could not be staged", l->id);
     l->job = (struct mr_job){.run = close_run, .done = close_done};
-    mr_worker_submit(ls->o.loop->workers, MR_LANE_SYNC, &l->job);
+    mr_worker_submit(ls->o.loop->workers, ls->lane, &l->job);
 }
 
-static void drop_run(struct mr_job *job) /* Runs on: worker, lane SYNC */
+static void drop_run(struct mr_job *job) /* Runs on: worker, the zone's lane */
 {
     stage_drop(MR_OF(job, struct mr_landing, job));
 }
@@ -261,7 +262,7 @@ void landing_drop(struct mr_landing *l)
 {
     l->state = LANDING_DROPPING;
     l->job = (struct mr_job){.run = drop_run, .done = drop_done};
-    mr_worker_submit(l->ls->o.loop->workers, MR_LANE_SYNC, &l->job);
+    mr_worker_submit(l->ls->o.loop->workers, l->ls->lane, &l->job);
 }
 
 void mr_landing_abandon(struct mr_landing *l)

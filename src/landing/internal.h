@@ -6,6 +6,7 @@
  *   publish.c   loop     batches of decided landings: mark, rename, tell the store; retried until done
  *   resume.c    loop     start-up: finish the decided, drop the only staged
  *   seal.c      loop     days that will not change any more
+ *   ledger.c    loop     what is staged far away, in the store
  *
  * States: OPEN (adds) -> CLOSING (files made durable on lane SYNC) -> WAITING (its turn in its source) -> DECIDING (in
  * the store)
@@ -41,7 +42,8 @@ struct staged { /* one file of a landing: one stream */
     struct mr_buf packed; /* compressed, not written yet */
     int64_t rows, bytes;
     uint32_t crc32c;
-    char *path, *staged_path; /* set when it is durable */
+    char *path;
+    char *staged_path; /* set when it is durable */
 };
 
 struct mr_landing {
@@ -96,6 +98,8 @@ struct publish_batch { /* one at a time */
 struct mr_landings {
     struct mr_landings_options o;
     struct mr_instance instance;
+    struct mr_stage_ledger ledger;
+    enum mr_lane lane; /* for calls to the zone */
     struct mr_landing *all, *all_last;
     size_t busy;
     uint64_t next_id;
@@ -137,6 +141,8 @@ void on_publish_retry(uv_timer_t *t);
 /* seal.c */
 void seal_look(struct mr_landings *ls);
 void seal_again(struct mr_landings *ls); /* at start: _SEALED files of days that are sealed already */
+/* ledger.c */
+void ledger_note(struct mr_stage_ledger *ledger, struct mr_stage_note *note);
 /* landing.c */
 void landings_schedule(struct mr_landings *ls);
 void landings_maybe_closed(struct mr_landings *ls);

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { LOOK_AT_MOST_MS = 1000 }; /* midnight and a stepped clock are seen this late */
+enum { LOOK_AT_MOST_MS = 1000 /* midnight and a stepped clock are seen this late */, HURRY_MS = 3000 };
 
 enum mr_codec landings_codec(const struct mr_landings *ls)
 {
@@ -181,10 +181,14 @@ const char *mr_landing_id(const struct mr_landing *l)
 
 enum mr_code mr_landings_new(const struct mr_landings_options *options, struct mr_landings **out, struct mr_err *err)
 {
-    if (mr_zone_instance(options->zone, options->instance->id, err) != MR_OK)
-        return err->code;
     struct mr_landings *ls = calloc(1, sizeof *ls);
     assert(ls);
+    ls->ledger.note = ledger_note;
+    ls->lane = mr_zone_is_far(options->zone) ? MR_LANE_FAR : MR_LANE_SYNC;
+    if (mr_zone_instance(options->zone, options->instance->id, &ls->ledger, err) != MR_OK) {
+        free(ls);
+        return err->code;
+    }
     ls->o = *options;
     ls->instance = *options->instance;
     ls->o.instance = &ls->instance;
@@ -263,6 +267,7 @@ void mr_landings_close(struct mr_landings *ls, void (*cb)(void *arg), void *arg)
 {
     assert(!ls->closing);
     mr_store_ending(ls->o.store);
+    mr_zone_hurry(ls->o.zone, HURRY_MS);
     ls->closing = true;
     ls->closed_cb = cb;
     ls->closed_arg = arg;

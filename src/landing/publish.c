@@ -178,12 +178,13 @@ void publish_pump(struct mr_landings *ls)
         for (size_t i = 0; i < l->files_count; i++)
             b->items[item++] = (struct mr_publish_item){.staged = l->files[i].staged_path,
                                                         .path = l->files[i].path,
+                                                        .landing = l->id,
                                                         .bytes = l->files[i].bytes,
                                                         .crc32c = l->files[i].crc32c};
     }
     b->out = true;
     b->job = (struct mr_job){.run = batch_run, .done = batch_done};
-    mr_worker_submit(ls->o.loop->workers, MR_LANE_SYNC, &b->job);
+    mr_worker_submit(ls->o.loop->workers, ls->lane, &b->job);
 }
 
 void on_publish_retry(uv_timer_t *t)

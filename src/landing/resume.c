@@ -30,6 +30,11 @@ struct resume {
     struct mr_buf stages; /* names of folders, a line each */
     struct mr_instance *living;
     size_t living_count;
+    struct left {
+        char *path, *id;
+        bool settled, gone;
+    } * left; /* uploads */
+    size_t left_count;
     struct mr_err err;
 };
 
@@ -43,6 +48,11 @@ static void resume_end(struct resume *r)
         free(r->rows[i].landing);
         free(r->rows[i].source);
     }
+    for (size_t i = 0; i < r->left_count; i++) {
+        free(r->left[i].path);
+        free(r->left[i].id);
+    }
+    free(r->left);
     free(r->items);
     free(r->rows);
     free(r->living);
@@ -57,16 +67,72 @@ static void resume_end(struct resume *r)
     cb(arg, &err);
 }
 
+/* -- what was only staged far away: the store has its keys ------------------------------------------------------------- */
+
+static void on_forgotten(void *arg, const struct mr_err *err)
+{
+    struct resume *r = arg;
+    if (err->code != MR_OK)
+        r->err = *err;
+    resume_end(r);
+}
+
+static void abort_run(struct mr_job *job) /* Runs on: worker, the zone's lane */
+{
+    struct resume *r = MR_OF(job, struct resume, job);
+    enum mr_code code = MR_OK;
+    for (size_t i = 0; i < r->left_count && code == MR_OK; i++) {
+        code = mr_zone_abort(r->ls->o.zone, r->left[i].path, r->left[i].id, &r->err);
+        /* who is to be found by its key alone may be begun yet, by a request that is on its way: look again next time */
+        r->left[i].gone = code == MR_OK && (r->left[i].id[0] || r->left[i].settled);
+    }
+    r->err.code = code;
+}
+
+static void abort_done(struct mr_job *job, bool canceled)
+{
+    struct resume *r = MR_OF(job, struct resume, job);
+    struct mr_str *paths = calloc(r->left_count, sizeof *paths);
+    size_t count = 0;
+    assert(paths);
+    if (canceled)
+        mr_err_set(&r->err, MR_ECANCELED, "resume: stopping");
+    for (size_t i = 0; i < r->left_count; i++)
+        if (r->left[i].gone)
+            paths[count++] = mr_str_c(r->left[i].path);
+    if (count > 0 && !canceled)
+        mr_store_uploads_gone(r->ls->o.store, paths, count, on_forgotten, r);
+    else
+        resume_end(r);
+    free(paths);
+}
+
+static void on_uploads(void *arg, const struct mr_err *err, const struct mr_upload *uploads, size_t count)
+{
+    struct resume *r = arg;
+    if (err->code != MR_OK || count == 0) {
+        r->err = *err;
+        resume_end(r);
+        return;
+    }
+    r->left = calloc(count, sizeof *r->left);
+    assert(r->left);
+    for (size_t i = 0; i < count; i++)
+        r->left[r->left_count++] = (struct left){landing_text(uploads[i].path), landing_text(uploads[i].id), uploads[i].settled, false};
+    r->job = (struct mr_job){.run = abort_run, .done = abort_done};
+    mr_worker_submit(r->ls->o.loop->workers, r->ls->lane, &r->job);
+}
+
 /* -- what was only staged ------------------------------------------------------------------------------------------- */
 
-static void list_run(struct mr_job *job) /* Runs on: worker, lane SYNC */
+static void list_run(struct mr_job *job) /* Runs on: worker, the zone's lane */
 {
     struct resume *r = MR_OF(job, struct resume, job);
     r->err.code = mr_zone_stages(r->ls->o.zone, &r->stages, &r->err);
     mr_buf_putc(&r->stages, 0);
 }
 
-static void sweep_run(struct mr_job *job) /* Runs on: worker, lane SYNC */
+static void sweep_run(struct mr_job *job) /* Runs on: worker, the zone's lane */
 {
     struct resume *r = MR_OF(job, struct resume, job);
     enum mr_code code = MR_OK;
@@ -104,7 +170,7 @@ static void on_living(void *arg, const struct mr_err *err, const struct mr_insta
         memcpy(r->living, living, count * sizeof *living);
     r->living_count = count;
     r->job = (struct mr_job){.run = sweep_run, .done = sweep_done};
-    mr_worker_submit(r->ls->o.loop->workers, MR_LANE_SYNC, &r->job);
+    mr_worker_submit(r->ls->o.loop->workers, r->ls->lane, &r->job);
 }
 
 static void list_done(struct mr_job *job, bool canceled)
@@ -122,12 +188,16 @@ static void list_done(struct mr_job *job, bool canceled)
  * decided what it staged, so its folder stays until its epoch has ended and that is published. */
 static void sweep(struct resume *r)
 {
+    if (mr_zone_is_far(r->ls->o.zone)) {
+        mr_store_uploads(r->ls->o.store, on_uploads, r);
+        return;
+    }
     if (r->others && r->rows_count == 0 && r->ended == 0) {
         resume_end(r);
         return;
     }
     r->job = (struct mr_job){.run = list_run, .done = list_done};
-    mr_worker_submit(r->ls->o.loop->workers, MR_LANE_SYNC, &r->job);
+    mr_worker_submit(r->ls->o.loop->workers, r->ls->lane, &r->job);
 }
 
 /* -- what was decided ----------------------------------------------------------------------------------------------- */
@@ -172,7 +242,7 @@ static void on_lost(void *arg, const struct mr_err *err)
         note(r);
 }
 
-static void publish_run(struct mr_job *job) /* Runs on: worker, lane SYNC */
+static void publish_run(struct mr_job *job) /* Runs on: worker, the zone's lane */
 {
     struct resume *r = MR_OF(job, struct resume, job);
     int fault = MR_POINT(resume_begin);
@@ -259,11 +329,12 @@ static void on_unpublished(void *arg, const struct mr_err *err, const struct mr_
         for (size_t f = 0; f < row->files_count; f++)
             r->items[r->items_count++] = (struct mr_publish_item){.staged = landing_text(row->files[f].staged),
                                                                   .path = landing_text(row->files[f].path),
+                                                                  .landing = r->rows[i].landing,
                                                                   .bytes = row->files[f].bytes,
                                                                   .crc32c = row->files[f].crc32c};
     }
     r->job = (struct mr_job){.run = publish_run, .done = publish_done};
-    mr_worker_submit(r->ls->o.loop->workers, MR_LANE_SYNC, &r->job);
+    mr_worker_submit(r->ls->o.loop->workers, r->ls->lane, &r->job);
 }
 
 static void on_swept(void *arg, const struct mr_err *err, const struct mr_instance *ended, size_t count)

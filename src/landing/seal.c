@@ -84,7 +84,7 @@ static void on_counts(void *arg, const struct mr_err *err, const struct mr_day_c
                                              counts[i].rows, counts[i].bytes};
     d->count = count;
     d->job = (struct mr_job){.run = sealed_run, .done = sealed_done};
-    mr_worker_submit(ls->o.loop->workers, MR_LANE_SYNC, &d->job);
+    mr_worker_submit(ls->o.loop->workers, ls->lane, &d->job);
 }
 
 static void write_sealed(struct mr_landings *ls, int32_t from, int32_t to)

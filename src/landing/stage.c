@@ -35,6 +35,20 @@ static struct staged *file_of(struct mr_landing *l, struct mr_str stream)
     return NULL;
 }
 
+/* Its final name: a bucket wants it from the start. NULL: err says why. */
+static char *path_of(const struct mr_landing *l, const struct staged *f, const char *name, struct mr_err *err)
+{
+    struct mr_buf path;
+    mr_buf_init(&path, 8192);
+    mr_zone_path(&path, mr_str_c(l->source), (struct mr_str){f->stream, f->stream_n}, l->roll.day, mr_str_c(name), l->codec);
+    mr_buf_putc(&path, 0);
+    if (!path.failed)
+        return path.p; /* ours now */
+    mr_buf_free(&path);
+    mr_err_set(err, MR_ETOOBIG, "path of source %s, stream %s", l->source, f->stream);
+    return NULL;
+}
+
 static enum mr_code file_begin(struct mr_landing *l, struct mr_str stream, struct staged **out, struct mr_err *err)
 {
     if (l->files_count == l->files_cap) {
@@ -61,9 +75,12 @@ static enum mr_code file_begin(struct mr_landing *l, struct mr_str stream, struc
     }
     char name[96];
     snprintf(name, sizeof name, "%s-%zu", l->id, l->files_count);
-    if (mr_stage_file_create(l->ls->o.zone, l->ls->instance.id, name, &f->file, err) != MR_OK) {
+    f->path = path_of(l, f, name, err);
+    const struct mr_stage_name stage = {l->ls->instance.id, l->id, name, f->path};
+    if (!f->path || mr_stage_file_create(l->ls->o.zone, &stage, &f->file, err) != MR_OK) {
         mr_deflater_free(f->deflater);
         free(f->stream);
+        free(f->path);
         return err->code;
     }
     l->last_file = l->files_count++;
@@ -127,18 +144,6 @@ static enum mr_code file_close(struct mr_landing *l, struct staged *f, struct mr
         return mr_err_sys(err, fault, "stage %s", l->id);
     if (pack(l, f, true, err) != MR_OK || mr_stage_file_sync(f->file, &f->crc32c, &f->bytes, err) != MR_OK)
         return err->code;
-    char name[96];
-    snprintf(name, sizeof name, "%s-%zu", l->id, (size_t)(f - l->files));
-    struct mr_buf path;
-    mr_buf_init(&path, 8192);
-    mr_zone_path(&path, mr_str_c(l->source), (struct mr_str){f->stream, f->stream_n}, l->roll.day, mr_str_c(name),
-                 l->codec);
-    mr_buf_putc(&path, 0);
-    if (path.failed) {
-        mr_buf_free(&path);
-        return mr_err_set(err, MR_ETOOBIG, "path of source %s, stream %s", l->source, f->stream);
-    }
-    f->path = path.p; /* ours now */
     f->staged_path = strdup(mr_stage_file_staged(f->file));
     if (!f->staged_path)
         return mr_err_set(err, MR_ENOMEM, "stage %s", l->id);
@@ -166,7 +171,7 @@ void stage_drop(struct mr_landing *l)
         if (f->file)
             mr_stage_file_close(f->file, true);
         else if (f->staged_path)
-            mr_zone_unstage(l->ls->o.zone, f->staged_path);
+            mr_zone_unstage(l->ls->o.zone, f->staged_path, f->path);
         f->file = NULL;
     }
 }

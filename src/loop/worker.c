@@ -192,9 +192,9 @@ static unsigned compress_threads(void)
 
 static int start_lanes(struct mr_workers *w, bool serving)
 {
-    static const char *const names[MR_LANES] = {"mr-sync", "mr-state", "mr-compress", "mr-misc"};
-    const unsigned threads[MR_LANES] = {2, 1, compress_threads(), 1};
-    static const int nice[MR_LANES] = {10, 15, 19, 15};
+    static const char *const names[MR_LANES] = {"mr-sync", "mr-state", "mr-compress", "mr-misc", "mr-far"};
+    const unsigned threads[MR_LANES] = {2, 1, compress_threads(), 1, 4};
+    static const int nice[MR_LANES] = {10, 15, 19, 15, 15};
     for (int i = 0; i < MR_LANES; i++) {
         struct lane *lane = &w->lanes[i];
         lane->workers = w;

@@ -51,7 +51,7 @@ struct mr_s3_call {
     struct mr_header headers[HEADERS_MAX];
     struct mr_buf url, lines, body;
     char sha256[65], etag[S3_ETAG_MAX], landing[256], region[S3_REGION_MAX];
-    int64_t size;
+    int64_t size, date_us;
 };
 
 /* ---- the bucket ---- */
@@ -84,6 +84,11 @@ enum mr_code mr_s3_new(struct mr_loop *loop, struct mr_client *client, const str
     s->cap_ms = o->cap_ms ? o->cap_ms : CAP_MS;
     *out = s;
     return MR_OK;
+}
+
+const char *mr_s3_prefix(const struct mr_s3 *s)
+{
+    return s->place.prefix;
 }
 
 static void maybe_closed(struct mr_s3 *s)
@@ -132,7 +137,7 @@ static void ends(struct mr_s3_call *c, enum mr_s3_outcome outcome, int status, c
 {
     struct mr_s3_request *r = c->r;
     struct mr_s3_end end = {.outcome = outcome, .status = status, .repeated = c->repeated, .tries = c->tries, .body = mr_buf_str(&c->body),
-                            .etag = mr_str_c(c->etag), .landing = mr_str_c(c->landing), .size = c->size};
+                            .etag = mr_str_c(c->etag), .landing = mr_str_c(c->landing), .size = c->size, .date_us = c->date_us};
     if (err)
         end.err = *err;
     let_go(c);
@@ -328,6 +333,7 @@ static void on_done(struct mr_exchange *x, const struct mr_exchange_end *end)
     bool head = mr_str_eq(c->r->method, MR_STR("HEAD"));
     c->flying = false;
     c->sent |= end->sent;
+    c->date_us = end->date_us;
     c->repeated |= end->repeated;
     enum s3_verdict verdict = s3_judge(&(struct s3_answer){end->cause, end->status, head ? (struct mr_str){0} : mr_buf_str(&c->body), mr_str_c(c->region)}, &error);
     if (head && (verdict == S3_FAILED || verdict == S3_DENIED))

@@ -231,6 +231,38 @@ enum mr_code s3_read_list(struct mr_str xml, s3_each each, void *arg, struct s3_
     return page->more && !page->next[0] ? mr_err_set(err, MR_EMALFORMED, "a list that goes on nowhere") : MR_OK;
 }
 
+/* ---- lifecycle ---- */
+
+struct lifecycle {
+    bool known, enabled;
+    int64_t days, least;
+};
+
+static void lifecycle_leaf(void *arg, const char *path, struct mr_str text)
+{
+    struct lifecycle *l = arg;
+    l->known |= strncmp(path, "LifecycleConfiguration", 22) == 0;
+    if (strcmp(path, "LifecycleConfiguration/Rule/Status") == 0)
+        l->enabled = mr_str_eq(text, MR_STR("Enabled"));
+    else if (strcmp(path, "LifecycleConfiguration/Rule/AbortIncompleteMultipartUpload/DaysAfterInitiation") == 0)
+        l->days = number(text);
+    else if (strcmp(path, "LifecycleConfiguration/Rule") == 0) {
+        if (l->enabled && l->days > 0 && (l->least == 0 || l->days < l->least))
+            l->least = l->days;
+        l->enabled = false;
+        l->days = 0;
+    }
+}
+
+enum mr_code s3_read_lifecycle(struct mr_str xml, int64_t *abort_days, struct mr_err *err)
+{
+    struct lifecycle l = {.known = false};
+    if (xml_read(xml, lifecycle_leaf, &l, err) != MR_OK)
+        return err->code;
+    *abort_days = l.least;
+    return l.known ? MR_OK : mr_err_set(err, MR_EMALFORMED, "no lifecycle configuration");
+}
+
 /* ---- what they are told ---- */
 
 static void put_escaped(struct mr_buf *out, const char *s)

@@ -22,6 +22,9 @@ bool s3_read_error(struct mr_str xml, struct s3_error *out);
 MR_MUST enum mr_code s3_read_upload(struct mr_str xml, char upload_id[S3_UPLOAD_ID_MAX], struct mr_err *err);  /* InitiateMultipartUploadResult */
 MR_MUST enum mr_code s3_read_completed(struct mr_str xml, char etag[S3_ETAG_MAX], struct mr_err *err);         /* CompleteMultipartUploadResult */
 
+/* LifecycleConfiguration: after how many days its rules that are enabled abort uploads that are not completed, the fewest; 0: none does. */
+MR_MUST enum mr_code s3_read_lifecycle(struct mr_str xml, int64_t *abort_days, struct mr_err *err);
+
 struct s3_item { /* of a list; borrowed for the call */
     struct mr_str key; /* decoded */
     int64_t size;      /* objects, parts; -1: not told */

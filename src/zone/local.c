@@ -117,9 +117,8 @@ static enum mr_code make_root(struct local *l, struct mr_err *err)
     return l->root_fd < 0 ? mr_err_sys(err, errno, "open %s", l->root) : MR_OK;
 }
 
-static void local_close(struct mr_zone *z)
+static void free_local(struct local *l)
 {
-    struct local *l = local_of(z);
     for (struct local_lock *k = l->locks, *next; k; k = next) {
         next = k->next;
         close(k->fd);
@@ -132,8 +131,16 @@ static void local_close(struct mr_zone *z)
     free(l);
 }
 
-static enum mr_code local_open(const char *rest, struct mr_zone **out, struct mr_err *err)
+static void local_close(struct mr_zone *z, void (*cb)(void *arg), void *arg)
 {
+    free_local(local_of(z));
+    if (cb)
+        cb(arg);
+}
+
+static enum mr_code local_open(const struct mr_zone_options *options, const char *rest, struct mr_zone **out, struct mr_err *err)
+{
+    (void)options;
     if (strncmp(rest, "//", 2) == 0)
         rest += 2; /* file:///path */
     size_t n = strlen(rest);
@@ -156,7 +163,7 @@ static enum mr_code local_open(const char *rest, struct mr_zone **out, struct mr
     struct mr_err why;
     enum mr_code code = make_root(l, &why);
     if (code != MR_OK) {
-        local_close(&l->base);
+        free_local(l);
         return mr_err_set(err, code, "zone file:%.*s: %s", (int)(n < 200 ? n : 200), rest, why.msg);
     }
     *out = &l->base;
@@ -237,8 +244,9 @@ static enum mr_code take_lock(struct local *l, const char *instance, int *out, s
     return code == MR_OK ? mr_err_set(err, MR_EBUSY, "instance %s: its folder is being swept", instance) : code;
 }
 
-static enum mr_code local_instance(struct mr_zone *z, const char *instance, struct mr_err *err)
+static enum mr_code local_instance(struct mr_zone *z, const char *instance, struct mr_stage_ledger *ledger, struct mr_err *err)
 {
+    (void)ledger; /* the folders tell */
     struct local *l = local_of(z);
     if (local_holds(l, instance))
         return MR_OK;
@@ -376,13 +384,6 @@ static enum mr_code local_sweep(struct mr_zone *z, const char *instance, const c
 /* The levels of the documented glob: source=* / stream=* / ingest_date=* / *.ndjson* */
 static const char *const levels[] = {"source=", "stream=", "ingest_date="};
 
-static bool is_data_name(const char *name)
-{
-    size_t n = strlen(name);
-    return name[0] != '_' && name[0] != '.' && strstr(name, ".ndjson") &&
-           !(n >= 5 && strcmp(name + n - 5, ".part") == 0);
-}
-
 struct walk {
     struct local *l;
     mr_zone_each each;
@@ -395,7 +396,7 @@ static enum mr_code walk_level(struct walk *w, size_t level, struct mr_err *err)
 static enum mr_code walk_entry(struct walk *w, size_t level, const char *name, struct mr_err *err)
 {
     bool folder = level < MR_COUNT(levels);
-    if (folder ? strncmp(name, levels[level], strlen(levels[level])) != 0 : !is_data_name(name))
+    if (folder ? strncmp(name, levels[level], strlen(levels[level])) != 0 : !mr_zone_data_name(name))
         return MR_OK;
     size_t n = strlen(w->path);
     if (snprintf(w->path + n, sizeof w->path - n, "%s%s", n ? "/" : "", name) >= (int)(sizeof w->path - n)) {

@@ -5,7 +5,6 @@
 
 #include "millrace/fault.h"
 #include "millrace/file.h"
-#include "millrace/json.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -15,7 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { ID_FILE_MAX = 64 << 10, MARK_MAX = 32 };
+enum { ID_FILE_MAX = 64 << 10 };
 
 /* Over the mark that is there: always as long as this, inside one sector, so it is written whole or not at all, and one sync of
  * data does what a replacement needs two and a rename for, each a commit of the file system's journal that the queue's syncs wait behind.
@@ -38,34 +37,29 @@ static bool write_in_place(const char *path, const char *text, size_t n, enum mr
 
 enum mr_code local_mark_decided(struct mr_zone *z, const char *instance, int64_t number, struct mr_err *err)
 {
-    char path[PATH_MAX], text[MARK_MAX];
+    char path[PATH_MAX], text[MR_ZONE_MARK_MAX];
     int fault = MR_POINT(decided_mark);
     if (fault)
         return mr_err_sys(err, fault, "mark %lld as decided", (long long)number);
     enum mr_code code = local_path(local_of(z), LOCAL_DECIDED, instance, path, err);
     if (code != MR_OK)
         return code;
-    int n = snprintf(text, sizeof text, "%020lld\n", (long long)number);
-    if (write_in_place(path, text, (size_t)n, &code, err))
+    size_t n = mr_zone_mark_put(text, number);
+    if (write_in_place(path, text, n, &code, err))
         return code;
-    return mr_file_replace(path, (struct mr_str){text, (size_t)n}, LOCAL_FILE_MODE, err);
+    return mr_file_replace(path, (struct mr_str){text, n}, LOCAL_FILE_MODE, err);
 }
 
 static enum mr_code read_mark(const char *path, int64_t *number, struct mr_err *err)
 {
     char *text;
     size_t n;
-    enum mr_code code = mr_file_read(path, MARK_MAX, &text, &n, err);
+    enum mr_code code = mr_file_read(path, MR_ZONE_MARK_MAX, &text, &n, err);
     if (code != MR_OK)
         return code;
-    char *end;
-    errno = 0;
-    long long v = strtoll(text, &end, 10);
-    /* Written whole or not at all, so a mark of another shape was not written by us. */
-    bool ok = errno == 0 && end != text && *end == '\n' && end + 1 == text + n && v >= 0;
+    code = mr_zone_mark_read((struct mr_str){text, n}, number) ? MR_OK : mr_err_set(err, MR_ECORRUPT, "%s: not a decided number; see `millrace state adopt`", path);
     free(text);
-    *number = v;
-    return ok ? MR_OK : mr_err_set(err, MR_ECORRUPT, "%s: not a decided number; see `millrace state adopt`", path);
+    return code;
 }
 
 static bool is_temporary(const char *name)
@@ -97,18 +91,6 @@ static enum mr_code read_marks(struct local *l, int64_t *highest, struct mr_err 
     return code;
 }
 
-static enum mr_code read_store_id(const char *path, struct mr_str text, char out[37], struct mr_err *err)
-{
-    struct mr_buf id;
-    mr_buf_init(&id, 36);
-    bool ok = mr_json_check(text, NULL) == MR_OK && mr_json_string(mr_json_at(text, MR_STR("/store")), &id) &&
-              !id.failed && id.n;
-    if (ok)
-        memcpy(out, mr_buf_cstr(&id), id.n + 1);
-    mr_buf_free(&id);
-    return ok ? MR_OK : mr_err_set(err, MR_ECORRUPT, "%s: names no store; see `millrace state adopt`", path);
-}
-
 static enum mr_code has_data(struct local *l, bool *has, struct mr_err *err)
 {
     DIR *d = opendir(l->root);
@@ -131,7 +113,7 @@ enum mr_code local_identity(struct mr_zone *z, struct mr_zone_id *id, struct mr_
         return code;
     code = mr_file_read(path, ID_FILE_MAX, &text, &n, err);
     if (code == MR_OK) {
-        code = read_store_id(path, (struct mr_str){text, n}, id->store_id, err);
+        code = mr_zone_id_read((struct mr_str){text, n}, id->store_id) ? MR_OK : mr_err_set(err, MR_ECORRUPT, "%s: names no store; see `millrace state adopt`", path);
         id->present = code == MR_OK;
         free(text);
     } else if (code == MR_ENOENT) {
@@ -155,9 +137,7 @@ enum mr_code local_identify(struct mr_zone *z, const char *store_id, struct mr_e
         return code;
     struct mr_buf text;
     mr_buf_init(&text, 4096);
-    mr_buf_puts(&text, "{\"store\": ");
-    mr_json_put_string(&text, mr_str_c(store_id));
-    mr_buf_puts(&text, ", \"format\": 1, \"written_by\": \"millrace " MR_VERSION "\"}\n");
+    mr_zone_id_put(&text, store_id);
     code = text.failed ? mr_err_set(err, MR_ETOOBIG, LOCAL_ID_FILE)
                        : mr_file_replace(path, mr_buf_str(&text), LOCAL_FILE_MODE, err);
     mr_buf_free(&text);

@@ -44,13 +44,12 @@ static struct stage_file *stage_new(struct local *l, const char *instance, const
     return f;
 }
 
-enum mr_code local_stage_create(struct mr_zone *z, const char *instance, const char *name, struct mr_stage_file **out,
-                                struct mr_err *err)
+enum mr_code local_stage_create(struct mr_zone *z, const struct mr_stage_name *name, struct mr_stage_file **out, struct mr_err *err)
 {
     struct local *l = local_of(z);
-    struct stage_file *f = stage_new(l, instance, name);
+    struct stage_file *f = stage_new(l, name->instance, name->name);
     if (!f)
-        return mr_err_sys(err, ENOMEM, "stage %s", name);
+        return mr_err_sys(err, ENOMEM, "stage %s", name->name);
     int fault = MR_POINT(stage_create);
     /* O_EXCL: a name that is taken is another landing's; its bytes are not ours to write over. */
     f->fd = fault ? -1 : openat(l->root_fd, f->staged, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, LOCAL_FILE_MODE);
@@ -138,7 +137,8 @@ void local_stage_close(struct mr_stage_file *file, bool drop)
     free(f);
 }
 
-void local_unstage(struct mr_zone *z, const char *staged)
+void local_unstage(struct mr_zone *z, const char *staged, const char *path)
 {
+    (void)path;
     unlinkat(local_of(z)->root_fd, staged, 0);
 }

@@ -76,11 +76,11 @@ static enum mr_codec codec_of(const char *path)
     return MR_CODEC_NONE;
 }
 
-static enum mr_code check_rows(const char *path, struct mr_file_check *check, struct mr_err *err)
+static enum mr_code check_rows(const char *path, const char *name, struct mr_file_check *check, struct mr_err *err)
 {
     struct rows rows = {.count = 0};
     mr_buf_init(&rows.rest, LINE_LIMIT);
-    enum mr_code code = mr_inflate_file(path, codec_of(path), on_piece, &rows, err);
+    enum mr_code code = mr_inflate_file(path, codec_of(name), on_piece, &rows, err);
     if (code == MR_EMALFORMED || code == MR_ECORRUPT || code == MR_ETOOBIG) {
         rows.bad = true;
         code = MR_OK;
@@ -91,6 +91,19 @@ static enum mr_code check_rows(const char *path, struct mr_file_check *check, st
     if (code == MR_OK && (rows.bad || rows.count != check->rows))
         check->state = MR_FILE_ROWS;
     return code;
+}
+
+enum mr_code mr_zone_check_bytes(const char *file, const char *name, struct mr_file_check *check, struct mr_err *err)
+{
+    uint32_t crc = 0;
+    enum mr_code code = file_crc(file, &crc, err);
+    if (code != MR_OK)
+        return code;
+    if (crc != check->crc32c) {
+        check->state = MR_FILE_CRC;
+        return MR_OK;
+    }
+    return check_rows(file, name, check, err);
 }
 
 enum mr_code local_check_file(struct mr_zone *z, struct mr_file_check *check, struct mr_err *err)
@@ -113,13 +126,5 @@ enum mr_code local_check_file(struct mr_zone *z, struct mr_file_check *check, st
     }
     if (!check->deep)
         return MR_OK;
-    uint32_t crc = 0;
-    code = file_crc(path, &crc, err);
-    if (code != MR_OK)
-        return code;
-    if (crc != check->crc32c) {
-        check->state = MR_FILE_CRC;
-        return MR_OK;
-    }
-    return check_rows(path, check, err);
+    return mr_zone_check_bytes(path, path, check, err);
 }

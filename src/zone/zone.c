@@ -4,6 +4,12 @@
 
 #include "place.h"
 
+#include "millrace/json.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
 static bool stands_for_itself(unsigned char c)
 {
     return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '.' || c == '_' ||
@@ -44,33 +50,103 @@ void mr_zone_path(struct mr_buf *out, struct mr_str source, struct mr_str stream
     mr_buf_puts(out, mr_codec_extension(codec));
 }
 
-enum mr_code mr_zone_open(const char *url, struct mr_zone **out, struct mr_err *err)
+/* ---- what every zone tells about itself ---- */
+
+void mr_zone_id_put(struct mr_buf *out, const char *store_id)
 {
-    static const struct mr_zone_place *const places[] = {&mr_zone_local};
+    mr_buf_puts(out, "{\"store\": ");
+    mr_json_put_string(out, mr_str_c(store_id));
+    mr_buf_puts(out, ", \"format\": 1, \"written_by\": \"millrace " MR_VERSION "\"}\n");
+}
+
+bool mr_zone_id_read(struct mr_str text, char store_id[37])
+{
+    struct mr_buf id;
+    mr_buf_init(&id, 36);
+    bool ok = mr_json_check(text, NULL) == MR_OK && mr_json_string(mr_json_at(text, MR_STR("/store")), &id) && !id.failed && id.n;
+    if (ok)
+        memcpy(store_id, mr_buf_cstr(&id), id.n + 1);
+    mr_buf_free(&id);
+    return ok;
+}
+
+size_t mr_zone_mark_put(char text[MR_ZONE_MARK_MAX], int64_t number)
+{
+    return (size_t)snprintf(text, MR_ZONE_MARK_MAX, "%020lld\n", (long long)number);
+}
+
+/* Written whole or not at all, so a mark of another shape was not written by us. */
+bool mr_zone_mark_read(struct mr_str mark, int64_t *number)
+{
+    char text[MR_ZONE_MARK_MAX], *end;
+    if (mark.n == 0 || mark.n >= sizeof text)
+        return false;
+    memcpy(text, mark.p, mark.n);
+    text[mark.n] = 0;
+    errno = 0;
+    long long v = strtoll(text, &end, 10);
+    *number = v;
+    return errno == 0 && end != text && *end == '\n' && end + 1 == text + mark.n && v >= 0;
+}
+
+bool mr_zone_data_name(const char *name)
+{
+    size_t n = strlen(name);
+    return name[0] != '_' && name[0] != '.' && strstr(name, ".ndjson") && !(n >= 5 && strcmp(name + n - 5, ".part") == 0);
+}
+
+bool mr_zone_is_data(const char *path)
+{
+    static const char *const levels[] = {"source=", "stream=", "ingest_date="};
+    for (size_t i = 0; i < MR_COUNT(levels); i++) {
+        const char *slash = strchr(path, '/');
+        if (!slash || strncmp(path, levels[i], strlen(levels[i])) != 0)
+            return false;
+        path = slash + 1;
+    }
+    return !strchr(path, '/') && mr_zone_data_name(path);
+}
+
+/* ---- from a call to the place that answers it ---- */
+
+enum mr_code mr_zone_open(const struct mr_zone_options *options, struct mr_zone **out, struct mr_err *err)
+{
+    static const struct mr_zone_place *const places[] = {&mr_zone_local, &mr_zone_s3};
     for (size_t i = 0; i < MR_COUNT(places); i++) {
         size_t n = strlen(places[i]->scheme);
-        if (strncmp(url, places[i]->scheme, n) == 0)
-            return places[i]->open(url + n, out, err);
+        if (strncmp(options->url, places[i]->scheme, n) == 0)
+            return places[i]->open(options, options->url + n, out, err);
     }
-    return mr_err_set(err, MR_ECONFIG, "zone.url \"%.200s\": begins with no known scheme; write file:/path/to/zone",
-                      url);
+    return mr_err_set(err, MR_ECONFIG, "zone.url \"%.200s\": begins with no known scheme; write file:/path/to/zone or s3://bucket/prefix", options->url);
 }
 
-void mr_zone_close(struct mr_zone *z)
+bool mr_zone_is_far(const struct mr_zone *z)
+{
+    return z->place->far;
+}
+
+void mr_zone_hurry(struct mr_zone *z, int64_t ms)
+{
+    if (z->place->hurry)
+        z->place->hurry(z, ms);
+}
+
+void mr_zone_close(struct mr_zone *z, void (*cb)(void *arg), void *arg)
 {
     if (z)
-        z->place->close(z);
+        z->place->close(z, cb, arg);
+    else if (cb)
+        cb(arg);
 }
 
-enum mr_code mr_zone_instance(struct mr_zone *z, const char *instance, struct mr_err *err)
+enum mr_code mr_zone_instance(struct mr_zone *z, const char *instance, struct mr_stage_ledger *ledger, struct mr_err *err)
 {
-    return z->place->instance(z, instance, err);
+    return z->place->instance(z, instance, ledger, err);
 }
 
-enum mr_code mr_stage_file_create(struct mr_zone *z, const char *instance, const char *name, struct mr_stage_file **out,
-                                  struct mr_err *err)
+enum mr_code mr_stage_file_create(struct mr_zone *z, const struct mr_stage_name *name, struct mr_stage_file **out, struct mr_err *err)
 {
-    return z->place->stage_create(z, instance, name, out, err);
+    return z->place->stage_create(z, name, out, err);
 }
 
 enum mr_code mr_stage_file_write(struct mr_stage_file *f, struct mr_str bytes, struct mr_err *err)
@@ -94,9 +170,14 @@ void mr_stage_file_close(struct mr_stage_file *f, bool drop)
         f->place->stage_close(f, drop);
 }
 
-void mr_zone_unstage(struct mr_zone *z, const char *staged)
+void mr_zone_unstage(struct mr_zone *z, const char *staged, const char *path)
 {
-    z->place->unstage(z, staged);
+    z->place->unstage(z, staged, path);
+}
+
+enum mr_code mr_zone_abort(struct mr_zone *z, const char *path, const char *id, struct mr_err *err)
+{
+    return z->place->abort ? z->place->abort(z, path, id, err) : MR_OK;
 }
 
 enum mr_code mr_zone_mark_decided(struct mr_zone *z, const char *instance, int64_t number, struct mr_err *err)
@@ -155,4 +236,10 @@ enum mr_code mr_zone_check_file(struct mr_zone *z, struct mr_file_check *check, 
 enum mr_code mr_zone_list(struct mr_zone *z, mr_zone_each each, void *arg, struct mr_err *err)
 {
     return z->place->list(z, each, arg, err);
+}
+
+void mr_zone_try(struct mr_zone *z, mr_zone_say say, void *arg)
+{
+    if (z->place->try)
+        z->place->try(z, say, arg);
 }

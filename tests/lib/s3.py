@@ -46,6 +46,16 @@ class Store:
         except OSError:
             return False
 
+    def environment(self, bucket="zone", url=None):
+        """For lib/server.config and what it starts: zones are prefixes of this bucket."""
+        return {"AWS_ACCESS_KEY_ID": ACCESS, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_ENDPOINT_URL_S3": url or self.url, "AWS_REGION": "us-east-1",
+                "MRT_ZONE": f"s3://{bucket}", "MRT_ZONE_ROOT": os.path.join(self.root, bucket)}
+
+    def uploads(self, bucket="zone"):
+        """The uploads that are begun and neither completed nor aborted, as the store keeps them: a folder each, below the hash of their key."""
+        folder = os.path.join(self.root, bucket, ".sgwtmp", "multipart")
+        return sorted(os.path.join(k, u) for k in (os.listdir(folder) if os.path.isdir(folder) else []) for u in os.listdir(os.path.join(folder, k)))
+
     def stop(self):
         self.process.terminate()
         try:

@@ -109,9 +109,15 @@ def state_url():
     return f"{server}?schema=t{random.SystemRandom().getrandbits(48):012x}" if server else "sqlite"
 
 
+def zone_url(home):
+    """A zone of its own for each config: a folder, or a prefix of the bucket that MRT_ZONE names (and MRT_ZONE_ROOT holds)."""
+    bucket = os.environ.get("MRT_ZONE")
+    return f"{bucket}/z{random.SystemRandom().getrandbits(48):012x}" if bucket else "file:" + home.at("zone")
+
+
 def config(home, sources, zone=None, data_dir=None, **top):
     """A whole config as a dict; the roll is one second so that landings happen while we look."""
-    zone_cfg = {"url": "file:" + home.at("zone"), "roll": {"age": "1s"}}
+    zone_cfg = {"url": zone_url(home), "roll": {"age": "1s"}}
     zone_cfg.update(zone or {})
     base = {"environment": "test", "data_dir": data_dir or home.at("data"), "state": state_url(), "zone": zone_cfg,
             "http": {"listen": f"127.0.0.1:{free_port()}"}, "admin": {"listen": f"127.0.0.1:{free_port()}"},
@@ -150,7 +156,11 @@ class Server:
 
     @property
     def zone(self):
-        return self.cfg["zone"]["url"].removeprefix("file:")
+        """The folder where it lies: of a bucket, the store's own."""
+        url = self.cfg["zone"]["url"]
+        if url.startswith("s3://"):
+            return os.path.join(os.environ["MRT_ZONE_ROOT"], *url.split("/", 3)[3:])
+        return url.removeprefix("file:")
 
     @property
     def data_dir(self):

@@ -103,8 +103,14 @@ static void a_store_or_zone_that_is_not_there_is_refused(void **state)
     refused("state:\n  keep: 1d\n  url: sqlight\nsources: {}\n",
             "m.yaml:3:8: state.url: expected sqlite, or a URL such as \"postgres://user@host/database\"\n");
     refused("zone: {url: \"s3://b/p\"}\nsources: {}\n",
-            "m.yaml:1:13: zone.url: expected file: and a folder, such as \"file:./raw\"; S3 is not in this version\n");
-    refused("zone: ./raw\nsources: {}\n", "m.yaml:1:7: zone.url: expected file: and a folder, such as \"file:./raw\"\n");
+            "m.yaml:1:13: zone.url: expected s3://bucket/prefix; a bucket's name is 3 to 63 letters, digits and `-`\n");
+    refused("zone: {url: \"s3://bucket/a//b\"}\nsources: {}\n",
+            "m.yaml:1:13: zone.url: expected a prefix of letters, digits and / ! - _ . * ' ( ) = alone, without empty parts\n");
+    refused("zone: {url: \"s3://bucket\", s3: {endpoint: \"minio:9000\"}}\nsources: {}\n",
+            "m.yaml:1:43: zone.s3.endpoint: expected a URL such as https://minio.example.com:9000\n");
+    refused("zone: {url: \"s3://bucket\", s3: {access_key: \"${env:FULL}\"}}\nsources: {}\n",
+            "m.yaml:1:32: zone.s3: expected access_key and secret_key together, or neither\n");
+    refused("zone: ./raw\nsources: {}\n", "m.yaml:1:7: zone.url: expected file: and a folder, such as \"file:./raw\", or \"s3://bucket/prefix\"\n");
     refused("zone: \"file:\"\nsources: {}\n", "m.yaml:1:7: zone.url: expected file: and a folder of this machine, such as \"file:./raw\"\n");
     refused("zone: file://host/raw\nsources: {}\n",
             "m.yaml:1:7: zone.url: expected file: and a folder of this machine, such as \"file:./raw\"\n");

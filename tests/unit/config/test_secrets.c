@@ -313,7 +313,7 @@ static void a_referenced_value_is_never_in_a_message(void **state)
                  "m.yaml:4:15: sources.s.gate.listen: what ${env:FULL} holds is not an address such as 127.0.0.1:8080 or [::1]:8080\n");
     gate_refused("      word: ${env:LONG}\n", "m.yaml:4:13: sources.s.gate.word: what ${env:LONG} holds is not text of 2 to 12 bytes\n");
     refused("state: ${env:FULL}\nsources: {}\n", "m.yaml:1:8: state.url: expected sqlite, or a URL such as \"postgres://user@host/database\"\n");
-    refused("zone: ${env:FULL}\nsources: {}\n", "m.yaml:1:7: zone.url: expected file: and a folder, such as \"file:./raw\"\n");
+    refused("zone: ${env:FULL}\nsources: {}\n", "m.yaml:1:7: zone.url: expected file: and a folder, such as \"file:./raw\", or \"s3://bucket/prefix\"\n");
     refused("alerts: {url: \"${env:FULL}\"}\nsources: {}\n",
             "m.yaml:1:15: alerts.url: expected a URL such as https://example.com/alerts\n");
 }

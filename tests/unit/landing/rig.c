@@ -51,7 +51,7 @@ void rig_open(struct rig *r)
     RIG_NEED(r->store != NULL);
     mr_store_instance_begin(r->store, 60000, on_instance, r);
     await(r, r->answers + 1);
-    RIG_NEED(mr_zone_open(r->zone_url, &r->zone, &r->err) == MR_OK);
+    RIG_NEED(mr_zone_open(&(struct mr_zone_options){.url = r->zone_url}, &r->zone, &r->err) == MR_OK);
     r->options = (struct mr_landings_options){.loop = &r->loop,
                                               .store = r->store,
                                               .zone = r->zone,
@@ -99,7 +99,7 @@ void rig_close(struct rig *r)
     mr_store_close(r->store, on_closed, r);
     await(r, r->answers + 1);
     r->store = NULL;
-    mr_zone_close(r->zone);
+    mr_zone_close(r->zone, NULL, NULL);
     r->zone = NULL;
     mr_loop_close(&r->loop);
 }

@@ -79,7 +79,7 @@ static void submit(struct task *t, enum mr_lane lane)
 static void a_job_runs_on_a_thread_of_its_lane_and_ends_on_the_loop(void **state)
 {
     struct mr_loop *loop = *state;
-    static const char *const names[MR_LANES] = {"mr-sync", "mr-state", "mr-compress", "mr-misc"};
+    static const char *const names[MR_LANES] = {"mr-sync", "mr-state", "mr-compress", "mr-misc", "mr-far"};
     struct task tasks[MR_LANES];
     for (int lane = 0; lane < MR_LANES; lane++) {
         tasks[lane] = task_of(loop->workers);
@@ -100,7 +100,7 @@ static void a_job_runs_on_a_thread_of_its_lane_and_ends_on_the_loop(void **state
 /* Whoever answers a sender goes first: the loop and the queue's writer keep the nice value that the process has. */
 static void lanes_are_niced_and_the_loop_is_not(void **state)
 {
-    static const int nice[MR_LANES] = {10, 15, 19, 15};
+    static const int nice[MR_LANES] = {10, 15, 19, 15, 15};
     struct mr_loop *loop = *state;
     int usual = getpriority(PRIO_PROCESS, 0);
     struct task tasks[MR_LANES];

@@ -47,14 +47,14 @@ static void fails(struct fixture *f, const char *spec, void (*act)(struct fixtur
 
 static void open_zone(struct fixture *f)
 {
-    NEED(mr_zone_open(f->url, &f->zone, &f->err) == MR_OK);
-    NEED(mr_zone_instance(f->zone, ME, &f->err) == MR_OK);
+    NEED(mr_zone_open(&(struct mr_zone_options){.url = f->url}, &f->zone, &f->err) == MR_OK);
+    NEED(mr_zone_instance(f->zone, ME, NULL, &f->err) == MR_OK);
 }
 
 static struct mr_stage_file *create(struct fixture *f, const char *name)
 {
     struct mr_stage_file *file = NULL;
-    NEED(mr_stage_file_create(f->zone, ME, name, &file, &f->err) == MR_OK);
+    NEED(mr_stage_file_create(f->zone, &(struct mr_stage_name){.instance = ME, .name = name}, &file, &f->err) == MR_OK);
     return file;
 }
 
@@ -76,7 +76,7 @@ static void act_create(struct fixture *f)
 {
     struct mr_stage_file *file;
     open_zone(f);
-    NEED(mr_stage_file_create(f->zone, ME, "a", &file, &f->err) == MR_ENOSPC);
+    NEED(mr_stage_file_create(f->zone, &(struct mr_stage_name){.instance = ME, .name = "a"}, &file, &f->err) == MR_ENOSPC);
     NEED(!exists(f, "_staging/" ME "/a.part"));
     file = create(f, "a"); /* room again */
     mr_stage_file_close(file, true);
@@ -265,14 +265,14 @@ static void act_read_only(struct fixture *f)
     snprintf(path, sizeof path, "%s/_millrace/decided", f->root);
     NEED(chmod(path, 0555) == 0);
     become_nobody(f);
-    NEED(mr_stage_file_create(f->zone, ME, "b", &file, &f->err) == MR_EPERM);
+    NEED(mr_stage_file_create(f->zone, &(struct mr_stage_name){.instance = ME, .name = "b"}, &file, &f->err) == MR_EPERM);
     NEED(mr_zone_publish(f->zone, &item, 1, &f->err) == MR_EPERM && item.code == MR_EPERM);
     NEED(mr_zone_mark_decided(f->zone, ME, 1, &f->err) == MR_EPERM);
     NEED(mr_zone_identity(f->zone, &id, &f->err) == MR_EPERM || !id.present);
     struct mr_zone *other;
     char url[200];
     snprintf(url, sizeof url, "%s/new", f->url);
-    NEED(mr_zone_open(url, &other, &f->err) == MR_EPERM);
+    NEED(mr_zone_open(&(struct mr_zone_options){.url = url}, &other, &f->err) == MR_EPERM);
     NEED(strstr(f->err.msg, f->root) != NULL); /* says where */
     (void)!seteuid(getuid());                  /* so that the parent, which may not be root, can remove the folders */
     chmod(f->root, 0755);

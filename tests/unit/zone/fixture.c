@@ -36,15 +36,15 @@ int fixture_up(void **state)
 {
     fixture_temp_up(state);
     struct fixture *f = *state;
-    assert_int_equal(mr_zone_open(f->url, &f->zone, &f->err), MR_OK);
-    assert_int_equal(mr_zone_instance(f->zone, ME, &f->err), MR_OK);
+    assert_int_equal(mr_zone_open(&(struct mr_zone_options){.url = f->url}, &f->zone, &f->err), MR_OK);
+    assert_int_equal(mr_zone_instance(f->zone, ME, NULL, &f->err), MR_OK);
     return 0;
 }
 
 int fixture_down(void **state)
 {
     struct fixture *f = *state;
-    mr_zone_close(f->zone);
+    mr_zone_close(f->zone, NULL, NULL);
     remove_tree(f->root);
     free(f);
     return 0;
@@ -92,7 +92,7 @@ struct mr_publish_item stage(struct fixture *f, const char *name, struct mr_str 
 {
     struct mr_stage_file *file;
     struct mr_publish_item item = {.code = MR_EIO};
-    assert_int_equal(mr_stage_file_create(f->zone, ME, name, &file, &f->err), MR_OK);
+    assert_int_equal(mr_stage_file_create(f->zone, &(struct mr_stage_name){.instance = ME, .name = name}, &file, &f->err), MR_OK);
     size_t half = bytes.n / 2;
     assert_int_equal(mr_stage_file_write(file, (struct mr_str){bytes.p, half}, &f->err), MR_OK);
     assert_int_equal(mr_stage_file_write(file, (struct mr_str){bytes.p + half, bytes.n - half}, &f->err), MR_OK);

@@ -19,10 +19,10 @@ static void an_unknown_scheme_is_a_config_error(void **state)
     (void)state;
     struct mr_zone *z;
     struct mr_err err;
-    assert_int_equal(mr_zone_open("s4://bucket", &z, &err), MR_ECONFIG);
-    assert_int_equal(mr_zone_open("/raw", &z, &err), MR_ECONFIG);
-    assert_int_equal(mr_zone_open("file:", &z, &err), MR_ECONFIG);
-    assert_int_equal(mr_zone_open("file:/dev/null/raw", &z, &err), MR_EIO);
+    assert_int_equal(mr_zone_open(&(struct mr_zone_options){.url = "s4://bucket"}, &z, &err), MR_ECONFIG);
+    assert_int_equal(mr_zone_open(&(struct mr_zone_options){.url = "/raw"}, &z, &err), MR_ECONFIG);
+    assert_int_equal(mr_zone_open(&(struct mr_zone_options){.url = "file:"}, &z, &err), MR_ECONFIG);
+    assert_int_equal(mr_zone_open(&(struct mr_zone_options){.url = "file:/dev/null/raw"}, &z, &err), MR_EIO);
 }
 
 static void a_zone_opens_in_a_folder_that_is_not_there_yet(void **state)
@@ -32,10 +32,10 @@ static void a_zone_opens_in_a_folder_that_is_not_there_yet(void **state)
     struct mr_zone *z;
     uint64_t bytes = 0;
     snprintf(url, sizeof url, "file://%s/new/raw//", f->root);
-    assert_int_equal(mr_zone_open(url, &z, &f->err), MR_OK);
+    assert_int_equal(mr_zone_open(&(struct mr_zone_options){.url = url}, &z, &f->err), MR_OK);
     assert_int_equal(mr_zone_free_bytes(z, &bytes, &f->err), MR_OK);
     assert_true(bytes > 0);
-    mr_zone_close(z);
+    mr_zone_close(z, NULL, NULL);
     assert_true(exists(f, "new/raw/_staging") && exists(f, "new/raw/_millrace/decided"));
 }
 
@@ -48,9 +48,9 @@ static void staged_bytes_are_counted_and_lie_out_of_sight(void **state)
     assert_int_equal(item.crc32c, mr_crc32c(0, LINE, strlen(LINE)));
     assert_true(file_is(f, item.staged, MR_STR(LINE)));
     struct mr_stage_file *again;
-    assert_int_equal(mr_stage_file_create(f->zone, ME, "ld-1", &again, &f->err), MR_EEXIST);
-    assert_int_equal(mr_stage_file_create(f->zone, "nobody", "ld-1", &again, &f->err), MR_ENOENT);
-    mr_zone_unstage(f->zone, item.staged);
+    assert_int_equal(mr_stage_file_create(f->zone, &(struct mr_stage_name){.instance = ME, .name = "ld-1"}, &again, &f->err), MR_EEXIST);
+    assert_int_equal(mr_stage_file_create(f->zone, &(struct mr_stage_name){.instance = "nobody", .name = "ld-1"}, &again, &f->err), MR_ENOENT);
+    mr_zone_unstage(f->zone, item.staged, NULL);
     assert_false(exists(f, item.staged));
     item_free(&item);
 }
@@ -59,7 +59,7 @@ static void a_dropped_file_is_gone(void **state)
 {
     struct fixture *f = *state;
     struct mr_stage_file *file;
-    assert_int_equal(mr_stage_file_create(f->zone, ME, "ld-2", &file, &f->err), MR_OK);
+    assert_int_equal(mr_stage_file_create(f->zone, &(struct mr_stage_name){.instance = ME, .name = "ld-2"}, &file, &f->err), MR_OK);
     assert_int_equal(mr_stage_file_write(file, MR_STR(LINE), &f->err), MR_OK);
     mr_stage_file_close(file, true);
     assert_false(exists(f, "_staging/" ME "/ld-2.part"));
@@ -84,8 +84,8 @@ static void publishing_goes_on_after_half_of_it(void **state)
     struct mr_publish_item items[] = {stage(f, "a", MR_STR(LINE)), stage(f, "b", MR_STR(LINE)),
                                       stage(f, "c", MR_STR(LINE))};
     assert_int_equal(mr_zone_publish(f->zone, items + 1, 1, &f->err), MR_OK);
-    mr_zone_close(f->zone);
-    assert_int_equal(mr_zone_open(f->url, &f->zone, &f->err), MR_OK);
+    mr_zone_close(f->zone, NULL, NULL);
+    assert_int_equal(mr_zone_open(&(struct mr_zone_options){.url = f->url}, &f->zone, &f->err), MR_OK);
     assert_int_equal(mr_zone_publish(f->zone, items, 3, &f->err), MR_OK);
     for (int i = 0; i < 3; i++) {
         assert_true(reads_as_published(f, &items[i]));
@@ -103,7 +103,7 @@ static void an_item_that_is_gone_does_not_hold_up_the_others(void **state)
 {
     struct fixture *f = *state;
     struct mr_publish_item items[] = {stage(f, "lost", MR_STR(LINE)), stage(f, "kept", MR_STR(LINE))};
-    mr_zone_unstage(f->zone, items[0].staged);
+    mr_zone_unstage(f->zone, items[0].staged, NULL);
     assert_int_equal(mr_zone_publish(f->zone, items, 2, &f->err), MR_ENOENT);
     assert_int_equal(f->err.code, MR_ENOENT);
     assert_int_equal(items[0].code, MR_ENOENT);
@@ -195,7 +195,7 @@ static void *stage_and_publish(void *arg)
         struct mr_publish_item item = {0};
         char name[32], path[PATH_MAX], staged[PATH_MAX];
         snprintf(name, sizeof name, "t%d-%d", s->number, i);
-        if (mr_stage_file_create(s->zone, ME, name, &file, NULL) != MR_OK) {
+        if (mr_stage_file_create(s->zone, &(struct mr_stage_name){.instance = ME, .name = name}, &file, NULL) != MR_OK) {
             s->failed++;
             continue;
         }
@@ -238,14 +238,14 @@ static void an_instance_is_locked_against_others_and_free_after_close(void **sta
 {
     struct fixture *f = *state;
     struct mr_zone *other;
-    assert_int_equal(mr_zone_instance(f->zone, ME, &f->err), MR_OK); /* ours already */
-    assert_int_equal(mr_zone_open(f->url, &other, &f->err), MR_OK);
-    assert_int_equal(mr_zone_instance(other, ME, &f->err), MR_EINUSE);
-    mr_zone_close(other); /* must not end the first one's lock */
-    assert_int_equal(mr_zone_open(f->url, &other, &f->err), MR_OK);
-    assert_int_equal(mr_zone_instance(other, ME, &f->err), MR_EINUSE);
-    mr_zone_close(f->zone);
-    assert_int_equal(mr_zone_instance(other, ME, &f->err), MR_OK);
+    assert_int_equal(mr_zone_instance(f->zone, ME, NULL, &f->err), MR_OK); /* ours already */
+    assert_int_equal(mr_zone_open(&(struct mr_zone_options){.url = f->url}, &other, &f->err), MR_OK);
+    assert_int_equal(mr_zone_instance(other, ME, NULL, &f->err), MR_EINUSE);
+    mr_zone_close(other, NULL, NULL); /* must not end the first one's lock */
+    assert_int_equal(mr_zone_open(&(struct mr_zone_options){.url = f->url}, &other, &f->err), MR_OK);
+    assert_int_equal(mr_zone_instance(other, ME, NULL, &f->err), MR_EINUSE);
+    mr_zone_close(f->zone, NULL, NULL);
+    assert_int_equal(mr_zone_instance(other, ME, NULL, &f->err), MR_OK);
     f->zone = other;
 }
 
@@ -268,7 +268,7 @@ static void only_dead_instances_are_listed(void **state)
     pid_t child = fork();
     if (child == 0) { /* dies holding the lock */
         struct mr_zone *z;
-        _exit(mr_zone_open(f->url, &z, NULL) == MR_OK && mr_zone_instance(z, "instance-b", NULL) == MR_OK ? 0 : 1);
+        _exit(mr_zone_open(&(struct mr_zone_options){.url = f->url}, &z, NULL) == MR_OK && mr_zone_instance(z, "instance-b", NULL, NULL) == MR_OK ? 0 : 1);
     }
     int status;
     assert_int_equal(waitpid(child, &status, 0), child);
@@ -304,9 +304,9 @@ static void a_sweep_of_a_live_folder_leaves_its_lock(void **state)
     item_free(&item);
     item_free(&next);
     struct mr_zone *other; /* held by another: files go, folder and lock stay */
-    assert_int_equal(mr_zone_open(f->url, &other, &f->err), MR_OK);
+    assert_int_equal(mr_zone_open(&(struct mr_zone_options){.url = f->url}, &other, &f->err), MR_OK);
     assert_int_equal(mr_zone_sweep(other, ME, NULL, 0, &f->err), MR_OK);
-    mr_zone_close(other);
+    mr_zone_close(other, NULL, NULL);
     assert_true(exists(f, "_staging/" ME "/lock"));
 }
 
