@@ -23,7 +23,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-enum { LEASE_MS = 30000 };
+enum { LEASE_MS = 30000, HURRY_MS = 2000 /* for a far zone, once nothing is waited for: to abort what is staged */ };
 
 struct app_step {
     const char *name;
@@ -490,6 +490,8 @@ static bool landings_drain_done(struct app *a) /* looked at on each tick */
 static void sources_stop_begin(struct app *a)
 {
     a->phase = APP_STOPPING;
+    if (a->zone)
+        mr_zone_hurry(a->zone, HURRY_MS);
     uv_timer_stop(&a->deadline);
     for (struct mr_source *s = a->sources, *next; s; s = next) {
         next = s->next;

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { LOOK_AT_MOST_MS = 1000 /* midnight and a stepped clock are seen this late */, HURRY_MS = 3000 };
+enum { LOOK_AT_MOST_MS = 1000 }; /* midnight and a stepped clock are seen this late */
 
 enum mr_codec landings_codec(const struct mr_landings *ls)
 {
@@ -267,7 +267,6 @@ void mr_landings_close(struct mr_landings *ls, void (*cb)(void *arg), void *arg)
 {
     assert(!ls->closing);
     mr_store_ending(ls->o.store);
-    mr_zone_hurry(ls->o.zone, HURRY_MS);
     ls->closing = true;
     ls->closed_cb = cb;
     ls->closed_arg = arg;

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Random kill -9 under load, and in recovery, and in the drain, and in run --once; then every event is counted.
 
-usage: kill.py [--kills 200] [--seed N] [--state postgres]      postgres: the state in a real server, which is killed too, now and then
+usage: kill.py [--kills 200] [--seed N] [--state postgres] [--zone s3]      the state, the zone in a real server, which is killed too, now and then
 """
 import argparse
 import os
@@ -14,13 +14,13 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import case  # noqa: E402
 from pair import Pair, result, tell  # noqa: E402
-from postgres import Postgres  # noqa: E402
 from server import Home  # noqa: E402
+from world import arguments, world  # noqa: E402
 
 KINDS = ("load",) * 6 + ("recovery",) * 2 + ("drain", "once")     # shares, in tenths
 
 
-def one_kill(kind, pair, rnd, ready_in, postgres):
+def one_kill(kind, pair, rnd, ready_in, w):
     """Starts the server, lets it work for a random time, kills it. Returns (exit code, seconds until ready)."""
     server = pair.server
     begun = time.monotonic()
@@ -35,19 +35,20 @@ def one_kill(kind, pair, rnd, ready_in, postgres):
     server.start()
     ready_in = time.monotonic() - begun
     pair.quiet.wait(rnd.uniform(0.05, 1.6))
-    if postgres and rnd.random() < 0.3:
-        postgres.kill()
-        pair.quiet.wait(rnd.uniform(0, 0.5))
-        postgres.start()
-        pair.quiet.wait(rnd.uniform(0, 1.5))
+    for other in w.servers():
+        if rnd.random() < 0.3:
+            other.kill()
+            pair.quiet.wait(rnd.uniform(0, 0.5))
+            other.start()
+            pair.quiet.wait(rnd.uniform(0, 1.5))
     if kind == "drain":
         server.signal(signal.SIGTERM)
         pair.quiet.wait(rnd.uniform(0, 0.3))
     return server.kill9(), ready_in
 
 
-def campaign(kills, seed, postgres=None):
-    rnd, part = random.Random(seed), "kill-postgres" if postgres else "kill"
+def campaign(kills, seed, w):
+    rnd, part = random.Random(seed), "kill" + w.name
     print(f"{part}: {kills} kills, seed {seed}")
     with Home("mr-kill") as home:
         pair = Pair(home, seed)
@@ -56,7 +57,7 @@ def campaign(kills, seed, postgres=None):
         kinds = [KINDS[i % len(KINDS)] for i in range(kills)]
         rnd.shuffle(kinds)
         for n, kind in enumerate(kinds, 1):
-            code, ready_in = one_kill(kind, pair, rnd, ready_in, postgres)
+            code, ready_in = one_kill(kind, pair, rnd, ready_in, w)
             done[kind] += 1
             if code not in ((-9,) if kind in ("load", "recovery") else (-9, 0)):
                 faults.append(f"kill {n} ({kind}): the server had ended by itself with {code}:\n{pair.server.tail()}")
@@ -77,6 +78,8 @@ def campaign(kills, seed, postgres=None):
             faults.append(str(e))
         verdicts, more = pair.verdicts()
         faults += more
+        if w.staged(pair.server.zone):
+            faults.append(f"left staged: {w.staged(pair.server.zone)[:3]}")
         deep = pair.server.cli("verify", "--deep")
         if deep.returncode:
             faults.append(f"verify --deep: {deep.returncode} {(deep.stdout + deep.stderr).decode()[-500:]}")
@@ -91,21 +94,15 @@ def main():
     ap = argparse.ArgumentParser(description=__doc__)
     ap.add_argument("--kills", type=int, default=200)
     ap.add_argument("--seed", type=int, default=random.SystemRandom().randint(1, 10 ** 6))
-    ap.add_argument("--state", choices=("sqlite", "postgres"), default="sqlite")
+    arguments(ap)
     args = ap.parse_args()
-    postgres = None
     try:
-        if args.state == "postgres":
-            postgres = Postgres()
-            os.environ["MRT_STATE"] = postgres.url
-        campaign(args.kills, args.seed, postgres)
+        with world(args) as w:
+            campaign(args.kills, args.seed, w)
     except case.Skip as e:
         sys.exit(case.skipped(str(e)))
     except AssertionError as e:
         sys.exit(f"kill: {e}")
-    finally:
-        if postgres:
-            postgres.stop()
 
 
 if __name__ == "__main__":

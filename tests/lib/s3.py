@@ -30,11 +30,18 @@ class Store:
         for name in ("root", "iam", *(os.path.join("root", b) for b in buckets)):
             os.makedirs(os.path.join(folder, name), exist_ok=True)
         self.log = open(os.path.join(folder, "gateway.log"), "wb")
-        self.process = subprocess.Popen(
-            [gateway(), "--quiet", "--port", f"127.0.0.1:{self.port}", "--health", "/health", "--iam-dir", os.path.join(folder, "iam"), "posix", self.root],
-            env={**os.environ, "ROOT_ACCESS_KEY": ACCESS, "ROOT_SECRET_KEY": SECRET, "GOMAXPROCS": "2"}, stdout=self.log, stderr=self.log)
         self.url = f"http://127.0.0.1:{self.port}"
+        self.start()
+
+    def start(self):
+        self.process = subprocess.Popen(
+            [gateway(), "--quiet", "--port", f"127.0.0.1:{self.port}", "--health", "/health", "--iam-dir", os.path.join(self.folder, "iam"), "posix", self.root],
+            env={**os.environ, "ROOT_ACCESS_KEY": ACCESS, "ROOT_SECRET_KEY": SECRET, "GOMAXPROCS": "2"}, stdout=self.log, stderr=self.log)
         until("the store answers", self.answers)
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
 
     def answers(self):
         if self.process.poll() is not None:
