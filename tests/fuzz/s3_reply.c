@@ -37,6 +37,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
         fail("an upload without an id");
     if (s3_read_completed(xml, etag, &err) == MR_OK && !*etag)
         fail("a completion without an ETag");
+    int64_t days = 0;
+    if (s3_read_lifecycle(xml, &days, &err) == MR_OK && days < 0)
+        fail("a rule of less than no days");
     bool told = s3_read_error(xml, &error);
     if (s3_judge(&(struct s3_answer){MR_CLIENT_OK, 200, xml, {0}}, &error) == S3_DONE && told)
         fail("an error that is taken for success");

@@ -47,6 +47,10 @@ static void answer(struct mr_str xml, struct mr_buf *out)
     put(out, "region", mr_str_c(error.region));
     (void)!s3_read_upload(xml, id, &err);
     (void)!s3_read_completed(xml, etag, &err);
+    int64_t days = -1;
+    if (s3_read_lifecycle(xml, &days, &err) != MR_OK)
+        days = -1;
+    mr_buf_printf(out, "\"days\":%lld,", (long long)days);
     put(out, "id", mr_str_c(id));
     put(out, "completed", mr_str_c(etag));
     mr_buf_puts(out, "\"end\":0}\n");

@@ -109,6 +109,22 @@ def test_single_answers():
     case.equal([g["error"] for g in got[4:]], [False, False, False, False, True])
 
 
+def test_the_shortest_lifecycle_rule_that_aborts_uploads():
+    documents, wanted = [], []
+    for _ in range(100):
+        rules = [(RNG.choice(["Enabled", "Disabled"]), RNG.choice([None, RNG.randint(1, 30)])) for _ in range(RNG.randint(0, 4))]
+        laid_out = []
+        for status, days in rules:
+            parts = ["<ID>DaysAfterInitiation</ID>", f"<Status>{status}</Status>", "<Filter><Prefix></Prefix></Filter>", "<Expiration><Days>2</Days></Expiration>"]
+            parts += [f"<AbortIncompleteMultipartUpload><DaysAfterInitiation>{days}</DaysAfterInitiation></AbortIncompleteMultipartUpload>"] if days else []
+            RNG.shuffle(parts)
+            laid_out.append("<Rule>" + "".join(parts) + "</Rule>")
+        documents.append(lay_out([], laid_out, "LifecycleConfiguration"))
+        wanted.append(min((days for status, days in rules if days and status == "Enabled"), default=0))
+    documents += ["<Error><Code>NoSuchLifecycleConfiguration</Code></Error>", "<LifecycleConfiguration"]
+    case.equal([g["days"] for g in read(*documents)], wanted + [-1, -1])
+
+
 def test_what_completes_an_upload_is_read_as_it_was_meant():
     etags = ['"abc"', "a&b<c>", "plain"]
     done = subprocess.run([READS, "completion", *etags], capture_output=True, text=True, check=True)
