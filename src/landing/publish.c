@@ -136,7 +136,8 @@ static void batch_done(struct mr_job *job, bool canceled)
             ls->lost_out++;
             mr_store_lost(ls->o.store, l->number, on_lost_noted, l);
         } else {
-            mr_alert_open(ls->o.loop->alerts, MR_A_ZONE_UNWRITABLE, l->source, NULL, "publish: %s", b->err.msg);
+            if (code != MR_ECANCELED) /* then we end, and the next start publishes it */
+                mr_alert_open(ls->o.loop->alerts, MR_A_ZONE_UNWRITABLE, l->source, NULL, "publish: %s", b->err.msg);
             publish_add(l);
             again = true;
         }

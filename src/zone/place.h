@@ -22,6 +22,7 @@ struct mr_zone_place {
     enum mr_code (*abort)(struct mr_zone *z, const char *path, const char *id, struct mr_err *err); /* NULL: it has none */
     enum mr_code (*mark_decided)(struct mr_zone *z, const char *instance, int64_t number, struct mr_err *err);
     enum mr_code (*publish)(struct mr_zone *z, struct mr_publish_item *items, size_t count, struct mr_err *err);
+    /* NULL: what is staged is in the ledger, not in folders */
     enum mr_code (*sweep)(struct mr_zone *z, const char *instance, const char *const *keep, size_t keep_count,
                           struct mr_err *err);
     enum mr_code (*stages)(struct mr_zone *z, struct mr_buf *out, struct mr_err *err);

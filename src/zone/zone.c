@@ -193,12 +193,12 @@ enum mr_code mr_zone_publish(struct mr_zone *z, struct mr_publish_item *items, s
 enum mr_code mr_zone_sweep(struct mr_zone *z, const char *instance, const char *const *keep, size_t keep_count,
                            struct mr_err *err)
 {
-    return z->place->sweep(z, instance, keep, keep_count, err);
+    return z->place->sweep ? z->place->sweep(z, instance, keep, keep_count, err) : MR_OK;
 }
 
 enum mr_code mr_zone_stages(struct mr_zone *z, struct mr_buf *out, struct mr_err *err)
 {
-    return z->place->stages(z, out, err);
+    return z->place->stages ? z->place->stages(z, out, err) : MR_OK;
 }
 
 enum mr_code mr_zone_identity(struct mr_zone *z, struct mr_zone_id *id, struct mr_err *err)

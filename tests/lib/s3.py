@@ -25,7 +25,8 @@ def gateway():
 class Store:
     """In a folder; a bucket is a folder of it."""
 
-    def __init__(self, folder, *buckets):
+    def __init__(self, folder, *buckets, options=()):
+        self.options = options
         self.folder, self.root, self.port = folder, os.path.join(folder, "root"), free_port()
         for name in ("root", "iam", *(os.path.join("root", b) for b in buckets)):
             os.makedirs(os.path.join(folder, name), exist_ok=True)
@@ -35,7 +36,7 @@ class Store:
 
     def start(self):
         self.process = subprocess.Popen(
-            [gateway(), "--quiet", "--port", f"127.0.0.1:{self.port}", "--health", "/health", "--iam-dir", os.path.join(self.folder, "iam"), "posix", self.root],
+            [gateway(), "--quiet", "--port", f"127.0.0.1:{self.port}", "--health", "/health", "--iam-dir", os.path.join(self.folder, "iam"), *self.options, "posix", self.root],
             env={**os.environ, "ROOT_ACCESS_KEY": ACCESS, "ROOT_SECRET_KEY": SECRET, "GOMAXPROCS": "2"}, stdout=self.log, stderr=self.log)
         until("the store answers", self.answers)
 

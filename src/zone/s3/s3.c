@@ -355,25 +355,6 @@ static enum mr_code s3_instance(struct mr_zone *z, const char *instance, struct 
     return MR_OK;
 }
 
-/* What was staged is in the ledger, not in folders. */
-static enum mr_code s3_stages(struct mr_zone *z, struct mr_buf *out, struct mr_err *err)
-{
-    (void)z;
-    (void)out;
-    (void)err;
-    return MR_OK;
-}
-
-static enum mr_code s3_sweep(struct mr_zone *z, const char *instance, const char *const *keep, size_t keep_count, struct mr_err *err)
-{
-    (void)z;
-    (void)instance;
-    (void)keep;
-    (void)keep_count;
-    (void)err;
-    return MR_OK;
-}
-
 static enum mr_code s3_free_bytes(struct mr_zone *z, uint64_t *bytes, struct mr_err *err)
 {
     (void)z;
@@ -397,8 +378,6 @@ const struct mr_zone_place mr_zone_s3 = {
     .abort = s3_abort,
     .mark_decided = s3_mark_decided,
     .publish = s3_publish,
-    .sweep = s3_sweep,
-    .stages = s3_stages,
     .identity = s3_identity,
     .identify = s3_identify,
     .write_sealed = s3_write_sealed,

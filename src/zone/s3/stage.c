@@ -140,7 +140,9 @@ static enum mr_code create(struct upload *u, struct mr_err *err)
         code = s3_read_upload(mr_buf_str(&c.body), u->id, err);
     s3_done(&c);
     /* a try whose answer was lost may have begun another one, which nobody would know of */
-    return code == MR_OK && repeated ? abort_all(u->s3, u->path, u->id, err) : code;
+    if (code == MR_OK && repeated && (code = abort_all(u->s3, u->path, u->id, err)) != MR_OK)
+        u->id[0] = '\0'; /* by its key, then: both */
+    return code;
 }
 
 static enum mr_code begin(struct upload *u, struct mr_err *err)
