@@ -506,6 +506,8 @@ void flight_judge(struct mr_flight *f, CURLcode rc, struct mr_exchange_end *end)
     enum mr_client_cause cause = f->failed ? f->failed : cause_of(rc);
     if (rc == CURLE_UNSUPPORTED_PROTOCOL && bytes > 0) /* HTTP/0.9: no head at all */
         cause = MR_CLIENT_MALFORMED;
+    if (cause == MR_CLIENT_OK && !f->told) /* a connection that ends within the head is fine with libcurl */
+        cause = MR_CLIENT_BROKEN;
     *end = (struct mr_exchange_end){.cause = cause, .status = (int)status, .sent = bytes > 0, .repeated = f->repeated, .date_us = f->date_us,
                                     .connect_us = connect_us, .first_byte_us = first_us, .total_us = total_us};
     if (end->cause != MR_CLIENT_OK && f->x)

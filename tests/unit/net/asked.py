@@ -119,6 +119,14 @@ class World:
         conn.sendall(b"HTTP/1.0 200 OK\r\n\r\nuntil the end")
         return False
 
+    def do_cut_head(self, conn, *_):
+        conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nETag: \"a\"\r\n")
+        return False
+
+    def do_cut_line(self, conn, *_):
+        conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Le")
+        return False
+
     def do_truncated(self, conn, *_):
         conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this")
         return False
@@ -273,7 +281,7 @@ def test_a_request_is_what_the_caller_says_and_nothing_more():
 
 def test_what_ends_early_is_not_whole():
     with world() as w:
-        for path in ("truncated", "cut-chunk", "reset", "nothing"):
+        for path in ("truncated", "cut-chunk", "reset", "nothing", "cut-head", "cut-line"):
             end = one(f"{w.url}/{path}")
             told(end, "broken")
             case.true(end["sent"], path)
