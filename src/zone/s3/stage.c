@@ -2,7 +2,7 @@
 /* stage.c - a file that no reader can see yet: an upload that is not completed.
  *
  * A part grows in a file of this machine, so that a thousand open landings hold no more memory than one; full, or last, it is read into memory, hashed and sent.
- * One part of a file is under way while the next one grows; all that are under way share one bound (s3_take).
+ * Some parts of a file are under way while the next one grows; all that are under way share one bound (s3_take).
  *
  * happy path    create: nothing is asked. The first part that is full, or the sync, notes the key, begins the upload, notes its id, and sends parts
  * ways to fail  a part that is not taken, an upload that somebody has ended: the file is suspect for ever and can only be dropped
@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 /* 5 MiB is the least that a part may be which is not the last, 10,000 the most parts: 62 GiB in small ones, 187 GiB in all. */
-enum { PART = 8 << 20, PART_LARGE = 64 << 20, PARTS_SMALL = 8000, PARTS_MAX = 10000 };
+enum { PART = 8 << 20, PART_LARGE = 64 << 20, PARTS_SMALL = 8000, PARTS_MAX = 10000, AT_ONCE = 4 /* of one file */ };
 
 struct part { /* under way */
     struct s3_call call;
@@ -38,9 +38,9 @@ struct upload {
     bool noted;                /* the ledger knows its key */
     int fd;                    /* the part that grows */
     size_t tail;               /* its bytes */
-    struct part *part;         /* the one under way, or NULL */
-    char **etags;
-    size_t parts; /* sent; etags[0 .. parts) once none is under way */
+    struct part *under_way[AT_ONCE]; /* of part n at n % AT_ONCE */
+    char **etags;                    /* of those that have arrived */
+    size_t parts, arrived;           /* sent; parts - arrived are under way */
     uint32_t crc;
     int64_t bytes;
     bool suspect;
@@ -173,25 +173,34 @@ static void part_ended(struct s3_call *c) /* Runs on: loop */
     s3_give(c->s3, p->n);
 }
 
-/* The part under way has arrived. */
-static enum mr_code settle(struct upload *u, struct mr_err *err)
+/* The oldest part under way has arrived. */
+static enum mr_code settle_one(struct upload *u, struct mr_err *err)
 {
-    struct part *p = u->part;
-    if (!p)
-        return MR_OK;
+    struct part **place = &u->under_way[u->arrived % AT_ONCE], *p = *place;
     enum mr_code code = s3_wait(&p->call, "send part of", err);
     if (code == MR_OK && !p->call.etag[0])
         code = mr_err_set(err, MR_EIO, "send part of %s: the answer has no ETag", u->path);
     char *etag = code == MR_OK ? strdup(p->call.etag) : NULL;
     if (code == MR_OK && !etag)
         code = mr_err_sys(err, ENOMEM, "send part of %s", u->path);
-    if (code == MR_OK)
-        u->etags[u->parts++] = etag;
+    u->etags[u->arrived++] = etag; /* NULL: the file is suspect */
     s3_done(&p->call);
     free(p);
-    u->part = NULL;
+    *place = NULL;
     /* an upload that is gone: nothing to be found later, a failure like any now */
     return code == MR_ENOENT ? mr_err_set(err, MR_EIO, "send part of %s: its upload was ended by somebody else", u->path) : code;
+}
+
+/* All of them, whatever becomes of each: their memory is ours to free. */
+static enum mr_code settle(struct upload *u, struct mr_err *err)
+{
+    enum mr_code first = MR_OK;
+    while (u->arrived < u->parts) {
+        enum mr_code code = settle_one(u, first == MR_OK ? err : NULL);
+        if (first == MR_OK)
+            first = code;
+    }
+    return first;
 }
 
 static enum mr_code read_tail(struct upload *u, struct part *p, struct mr_err *err)
@@ -232,7 +241,7 @@ static enum mr_code room_for_etag(struct upload *u, struct mr_err *err)
 
 static enum mr_code send_part(struct upload *u, struct mr_err *err)
 {
-    enum mr_code code = settle(u, err);
+    enum mr_code code = u->parts - u->arrived == AT_ONCE ? settle_one(u, err) : MR_OK;
     if (code == MR_OK)
         code = room_for_etag(u, err);
     if (code == MR_OK && !u->id[0])
@@ -265,7 +274,7 @@ static enum mr_code send_part(struct upload *u, struct mr_err *err)
     p->query[1] = (struct mr_header){MR_STR("uploadId"), mr_str_c(u->id)};
     p->call.r = (struct mr_s3_request){.method = MR_STR("PUT"), .key = mr_str_c(u->path), .query = p->query, .query_count = 2, .body = {p->bytes, p->n}, .body_sha256 = mr_str_c(p->sha256)};
     p->call.ended = part_ended;
-    u->part = p;
+    u->under_way[u->parts++ % AT_ONCE] = p;
     u->tail = 0;
     s3_start(u->s3, &p->call);
     return MR_OK;
@@ -294,7 +303,7 @@ static void upload_free(struct upload *u)
 {
     if (u->fd >= 0)
         close(u->fd);
-    for (size_t i = 0; i < u->parts; i++)
+    for (size_t i = 0; i < u->arrived; i++)
         free(u->etags[i]);
     free(u->etags);
     mr_buf_free(&u->staged);
@@ -355,7 +364,7 @@ static enum mr_code all_sent(struct upload *u, struct mr_err *err)
     int fault = MR_POINT(stage_sync);
     if (fault)
         return mr_err_sys(err, fault, "stage %s", u->path);
-    enum mr_code code = u->tail > 0 || (u->parts == 0 && !u->part) ? send_part(u, err) : MR_OK;
+    enum mr_code code = u->tail > 0 || u->parts == 0 ? send_part(u, err) : MR_OK;
     if (code == MR_OK)
         code = settle(u, err);
     if (code != MR_OK)
