@@ -143,9 +143,10 @@ static void many_are_published_at_once_and_one_that_is_gone_is_told(struct far *
 
 static void a_name_that_others_have_taken_is_not_written_over(struct far *f)
 {
-    struct mr_publish_item first = stage(f, "taken", 50), second = stage(f, "taken", 60);
-    second.landing = "landing-2";
+    struct mr_publish_item first = stage(f, "taken", 50);
     NEED(mr_zone_publish(f->zone, &first, 1, &f->err) == MR_OK);
+    struct mr_publish_item second = stage(f, "taken", 60);
+    second.landing = "landing-2";
     NEED(mr_zone_publish(f->zone, &second, 1, &f->err) == MR_EEXIST && second.code == MR_EEXIST);
     NEED(state_of(f, &first, false, 0) == MR_FILE_OK);
     mr_zone_unstage(f->zone, second.staged, second.path);
