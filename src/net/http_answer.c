@@ -139,6 +139,8 @@ size_t mr_answer_head(char out[static MR_ANSWER_ROOM], const struct mr_http_answ
         at = put_decimal(at, answer->body.n);
         at = put(at, MR_STR("\r\n"));
     }
+    if (answer->status == 401) /* RFC 9110, 11.6.1: must name a way to be let in; no registered one is a signature in a vendor's own header */
+        at = put(at, MR_STR("WWW-Authenticate: Signature\r\n"));
     if (close)
         at = put(at, MR_STR("Connection: close\r\n"));
     else if (http10)

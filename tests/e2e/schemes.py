@@ -64,6 +64,7 @@ def test_a_forgery_of_each_scheme_gets_401_and_never_lands():
             for what, headers in forgeries.items():
                 res = deliver(server, body, f"/hooks/{name}", headers)
                 case.equal(res.status, 401, f"{name}, {what}")
+                case.true(res.header("WWW-Authenticate"), "a 401 names a way in")
                 for _, value in signed(body):
                     case.true(value.encode() not in res.body, f"{name}: the answer gives the right signature away")
         case.equal(landed(server), [], "what landed")

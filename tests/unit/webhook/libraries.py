@@ -8,10 +8,12 @@ that are old, ahead, or none. Whatever a library refuses, millrace must refuse, 
 And what `millrace send` makes of a body that was signed long ago with another secret is caught on its way: the library must accept it, or where there is
 none it must be, header by header and field by field, what Python makes for that second.
 
-usage: libraries.py MILLRACE VENV      VENV is made at the first run; exit 77 (skipped) if the libraries cannot be had
+usage: libraries.py MILLRACE VENV NPM      the libraries of PyPI and of npm are fetched into these folders at the first run; exit 77 (skipped) if those of PyPI cannot
+be had; those of npm that cannot are named
 """
 import base64
 import contextlib
+import copy
 import fractions
 import hashlib
 import hmac
@@ -31,6 +33,14 @@ PACKAGES = ["twilio==9.13.0", "svix==2.9.1", "Adyen==16.0.0", "hubspot-api-clien
             "razorpay==2.0.1", "gocardless_pro==3.22.0", "sendgrid==6.12.5", "discord-interactions==0.4.0", "braintree==4.48.0", "workos==10.8.0",
             "paddle-python-sdk==1.16.1", "PyJWT==2.15.1", "cryptography==50.0.2", "telnyx==4.189.0", "PyNaCl==1.6.2"]
 IMPORTS = "import twilio, svix, Adyen, hubspot, square, linebot, razorpay, gocardless_pro, sendgrid, discord_interactions, braintree, workos, jwt, telnyx"
+# name in judge.mjs: its scheme, and what the library is not asked (see `laxer`): most have no bound on the future, Paddle's refuses what is 5 s old
+NPM = {"stripe": ("stripe", ["ahead"]), "octokit": ("github", []), "svix": ("svix", []), "standard": ("standard", []), "twilio": ("twilio", []), "line": ("line", []),
+       "razorpay": ("razorpay", []), "paddle": ("paddle", ["ahead", "just in time"]), "discord": ("discord", ["old", "ahead"]), "slack": ("slack", ["ahead"]), "adyen": ("adyen", []),
+       "sendgrid": ("sendgrid", ["old", "ahead"]), "gocardless": ("gocardless", []), "mux": ("mux", ["ahead"])}
+NPM_SIGNERS = ("stripe", "octokit", "svix", "standard", "twilio")
+NPM_PACKAGES = ["stripe@23.1.0", "@octokit/webhooks-methods@6.0.0", "svix@1.99.1", "standardwebhooks@1.1.1", "twilio@6.3.1", "@line/bot-sdk@11.0.0", "razorpay@2.9.8",
+                "@paddle/paddle-node-sdk@3.10.0", "discord-interactions@4.4.0", "@slack/bolt@5.1.0", "@adyen/api-library@32.1.0", "@sendgrid/eventwebhook@8.0.0",
+                "gocardless-nodejs@10.1.2", "@mux/mux-node@15.3.0"]
 SECRET = "0123456789abcdef0123456789abcdef"
 OTHER = "fedcba9876543210fedcba9876543210"
 BODY = b'{"id":"evt_1","text":"\xc3\xa9 \xf0\x9f\x90\xaf","amount":1.50}'
@@ -356,6 +366,60 @@ def by_documents():
     yield Vendor("figma", lambda body, now, secret: ([], json.dumps({"event_type": "PING", "passcode": secret}).encode()), covers=[])
 
 
+# -- npm's libraries --------------------------------------------------------------------------------------------------------------
+
+class Node:
+    """judge.mjs, asked a line at a time."""
+
+    def __init__(self, folder):
+        os.makedirs(folder, exist_ok=True)
+        done = os.path.join(folder, "fetched")
+        wanted = "\n".join(NPM_PACKAGES)
+        if not os.path.exists(done) or open(done, encoding="utf-8").read() != wanted:
+            with open(os.path.join(folder, "package.json"), "w", encoding="utf-8") as f:
+                f.write('{"private": true}')
+            subprocess.run(["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--fetch-retries=4", *NPM_PACKAGES], cwd=folder, check=True, capture_output=True,
+                           timeout=400)
+            with open(done, "w", encoding="utf-8") as f:
+                f.write(wanted)
+        judge = os.path.join(os.path.dirname(os.path.abspath(__file__)), "judge.mjs")
+        self.process = subprocess.Popen(["node", judge], cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.libraries = self.ask({"which": True})
+
+    def ask(self, question):
+        self.process.stdin.write(json.dumps(question) + "\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+    def vendor(self, name, of):
+        """The same vendor, judged by its npm library, and signed by it where it can."""
+        v = copy.copy(of)
+        v.laxer, secret = set(NPM[name][1]), getattr(of, "configured", of.secret)
+        v.name = f"{v.scheme} (npm)"
+        v.judge = lambda headers, body: self.ask({"lib": name, "headers": headers_of(headers), "body": base64.b64encode(body).decode(), "url": URL, "secret": secret})
+        if name in NPM_SIGNERS:
+            v.sign = lambda body, now, secret: self.ask({"lib": name, "sign": now, "body": base64.b64encode(body).decode(), "url": URL, "secret": secret})
+        return v
+
+
+def by_npm(folder, vendors):
+    """The vendors whose npm library judges; those without another library are made here."""
+    try:
+        node = Node(folder)
+    except (subprocess.SubprocessError, OSError, ValueError) as e:
+        print(f"SKIPPED: the libraries of npm: {e}")
+        return
+    whsec, whsec_other = ("whsec_" + base64.b64encode(s.encode()).decode() for s in (SECRET, OTHER))
+    mine = {"stripe": listed("stripe", "Stripe-Signature", "t", "v1", ",", b"."),
+            "slack": timed_headers("slack", "X-Slack-Signature", "X-Slack-Request-Timestamp", lambda t, b: b"v0:" + t + b":" + b, prefix="v0="),
+            "standard": Vendor("standard", None, secret=whsec, other=whsec_other, timed="s", where="webhook-signature")}
+    for name, (scheme, _) in NPM.items():
+        if name not in node.libraries:
+            print(f"SKIPPED: {name}: its npm library does not load here")
+            continue
+        yield node.vendor(name, mine.get(scheme) or next(v for v in vendors if v.scheme == scheme and not v.query))
+
+
 # -- what `send` makes of a body ------------------------------------------------------------------------------------------------
 
 class Catcher:
@@ -504,11 +568,12 @@ def explain(millrace, folder, config, env, n, query, now, cases):
 
 
 def main():
-    millrace, folder = sys.argv[1:3]
+    millrace, folder, npm = sys.argv[1:4]
     if "--inside" not in sys.argv:
         python = venv_python(folder)
-        sys.exit(subprocess.run([python, os.path.abspath(__file__), millrace, folder, "--inside"]).returncode)
+        sys.exit(subprocess.run([python, os.path.abspath(__file__), millrace, folder, npm, "--inside"]).returncode)
     vendors, wrong, accepted, refused, asked = [*by_libraries(), *by_documents()], [], 0, 0, 0
+    vendors += [*by_npm(npm, vendors)]
     catcher, sent = Catcher(), 0
     with tempfile.TemporaryDirectory(prefix="millrace-libraries-") as temp:
         config, env = config_of(temp, vendors)
@@ -530,7 +595,7 @@ def main():
             sent += not fault
             if fault:
                 wrong.append(f"{v.scheme}, sent: {fault}")
-            print(f"{v.scheme:16} {mine[1]} accepted, {mine[0]:2} refused{', asked the library' if v.judge else ''}")
+            print(f"{getattr(v, 'name', v.scheme):16} {mine[1]} accepted, {mine[0]:2} refused{', asked the library' if v.judge else ''}")
             accepted, refused = accepted + mine[1], refused + mine[0]
     print("\n".join(wrong))
     print(f"{len(vendors)} vendors, {accepted} accepted and {refused} refused, {asked} asked of the vendors' libraries, {sent} sent, {len(wrong)} wrong")
