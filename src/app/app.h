@@ -144,6 +144,15 @@ struct app {
 };
 
 /* app.c */
+struct app_step {
+    const char *name;
+    void (*begin)(struct app *a);
+    bool (*done)(struct app *a); /* NULL: when a->step_done */
+};
+int app_exit_code(enum mr_code code); /* of a start that failed by it: 2 or 1 */
+void step_finish(struct app *a); /* the step at hand is done */
+/* For what fills err only on failure. */
+void step_code(struct app *a, enum mr_code code, struct mr_err *err, const char *what);
 void step_end(struct app *a, const struct mr_err *err, const char *what); /* of the step at hand; what failed */
 void app_next(struct app *a); /* something has changed: is the current step done? */
 void app_fail(struct app *a, int exit_code,
@@ -164,6 +173,9 @@ void source_retry(struct mr_source *s); /* on the tick: back-off passed? */
 void source_free(struct mr_source *s);
 const char *source_state_name(const struct mr_source *s);
 
+/* start.c, stop.c: the tables, each ended by a step without a name */
+extern const struct app_step app_start_steps[], app_stop_steps[];
+bool hubs_idle(struct app *a); /* none is asked for something that is not done yet */
 /* zone.c: its steps */
 void zone_begin(struct app *a);
 void zone_close_begin(struct app *a);
