@@ -176,8 +176,7 @@ def test_quarantine_is_shown_and_does_not_grow_for_ever():
         wait_landed(server, "twice")
         accepted(server, event("twice", changed=True))
         folder = os.path.join(server.data_dir, "quarantine", "github")
-        until("the other body is kept", lambda: os.path.isdir(folder) and os.listdir(folder))
-        kept, = os.listdir(folder)
+        kept, = until("the other body is kept, under its own name", lambda: os.path.isdir(folder) and [n for n in os.listdir(folder) if n.endswith(".body")])
         old = os.path.join(folder, "conflict-of-long-ago.body")
         with open(old, "w") as f:
             f.write("x")
