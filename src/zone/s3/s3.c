@@ -90,7 +90,7 @@ enum mr_code s3_wait(struct s3_call *c, const char *what, struct mr_err *err)
     };
     far_wait(&c->s3->far, &c->far);
     enum mr_code code = codes[c->outcome];
-    return code == MR_OK ? MR_OK : mr_err_set(err, code, "%s %.*s: %s", what, (int)c->r.key.n, c->r.key.n ? c->r.key.p : "", c->err.msg[0] ? c->err.msg : mr_code_text(code));
+    return code == MR_OK ? MR_OK : mr_err_set(err, code, "%s %.*s: %s", what, c->r.key.n ? (int)c->r.key.n : 10, c->r.key.n ? c->r.key.p : "the bucket", c->err.msg[0] ? c->err.msg : mr_code_text(code));
 }
 
 enum mr_code s3_ask(struct s3 *s, struct s3_call *c, const char *what, struct mr_err *err)
@@ -187,7 +187,7 @@ enum mr_code s3_list(struct s3 *s, struct mr_header kind, const char *prefix, si
         s3_done(&c);
     }
     mr_buf_free(&full);
-    return code == MR_OK ? MR_OK : mr_err_wrap(err, "zone: %s", prefix);
+    return code;
 }
 
 /* ---- memory and files of parts ---- */
