@@ -48,9 +48,9 @@ struct s3 {
     atomic_bool unconditional; /* this store knows no If-None-Match where we asked for it */
 
     /* what parts that are being sent may hold */
-    pthread_mutex_t mutex;
-    pthread_cond_t room;
-    size_t memory, held;
+    size_t memory;
+    atomic_size_t held, waiting;
+    sem_t room; /* some was given back */
 
     /* loop */
     struct mr_stage_ledger *ledger;

@@ -26,7 +26,7 @@ static void tell(struct s3_call *c)
 {
     if (c->ended)
         c->ended(c);
-    far_over(&c->s3->far, &c->far);
+    far_over(&c->far);
 }
 
 static void on_done(struct mr_s3_request *r, const struct mr_s3_end *end)
@@ -88,7 +88,7 @@ enum mr_code s3_wait(struct s3_call *c, const char *what, struct mr_err *err)
         [MR_S3_DONE] = MR_OK,       [MR_S3_NO_UPLOAD] = MR_ENOENT, [MR_S3_NOT_FOUND] = MR_ENOENT, [MR_S3_EXISTS] = MR_EEXIST,
         [MR_S3_DENIED] = MR_EPERM,  [MR_S3_FAILED] = MR_EIO,       [MR_S3_UNREACHED] = MR_ENET,   [MR_S3_CANCELED] = MR_ECANCELED,
     };
-    far_wait(&c->s3->far, &c->far);
+    far_wait(&c->far);
     enum mr_code code = codes[c->outcome];
     return code == MR_OK ? MR_OK : mr_err_set(err, code, "%s %.*s: %s", what, c->r.key.n ? (int)c->r.key.n : 10, c->r.key.n ? c->r.key.p : "the bucket", c->err.msg[0] ? c->err.msg : mr_code_text(code));
 }
@@ -118,7 +118,7 @@ static void on_noted(struct mr_stage_note *note, const struct mr_err *err)
 {
     struct note_call *n = MR_OF(note, struct note_call, mine);
     n->err = *err;
-    far_over(&n->s3->far, &n->far);
+    far_over(&n->far);
 }
 
 static void note_begin(struct far_call *call)
@@ -134,7 +134,7 @@ enum mr_code s3_note(struct s3 *s, struct mr_stage_note *note, struct mr_err *er
 {
     struct note_call n = {.far.begin = note_begin, .s3 = s, .note = note};
     far_start(&s->far, &n.far);
-    far_wait(&s->far, &n.far);
+    far_wait(&n.far);
     if (n.err.code != MR_OK && err)
         *err = n.err;
     return n.err.code;
@@ -192,21 +192,29 @@ enum mr_code s3_list(struct s3 *s, struct mr_header kind, const char *prefix, si
 
 /* ---- memory and files of parts ---- */
 
+static bool try_to_take(struct s3 *s, size_t bytes)
+{
+    size_t held = atomic_load(&s->held);
+    while (held == 0 || held + bytes <= s->memory)
+        if (atomic_compare_exchange_weak(&s->held, &held, held + bytes))
+            return true;
+    return false;
+}
+
+/* Who wakes and finds too little room waits on; whoever has room gives it back, and wakes the next. */
 void s3_take(struct s3 *s, size_t bytes)
 {
-    pthread_mutex_lock(&s->mutex);
-    while (s->held > 0 && s->held + bytes > s->memory)
-        pthread_cond_wait(&s->room, &s->mutex);
-    s->held += bytes;
-    pthread_mutex_unlock(&s->mutex);
+    atomic_fetch_add(&s->waiting, 1); /* before it looks: who gives after that look sees it */
+    while (!try_to_take(s, bytes))
+        sem_wait(&s->room);
+    atomic_fetch_sub(&s->waiting, 1);
 }
 
 void s3_give(struct s3 *s, size_t bytes)
 {
-    pthread_mutex_lock(&s->mutex);
-    s->held -= bytes;
-    pthread_cond_broadcast(&s->room);
-    pthread_mutex_unlock(&s->mutex);
+    atomic_fetch_sub(&s->held, bytes);
+    if (atomic_load(&s->waiting) > 0)
+        sem_post(&s->room);
 }
 
 /* On a file system without O_TMPFILE: a name that is taken away at once. */
@@ -233,8 +241,7 @@ enum mr_code s3_temporary(struct s3 *s, int *fd, struct mr_err *err)
 
 static void s3_free(struct s3 *s)
 {
-    pthread_cond_destroy(&s->room);
-    pthread_mutex_destroy(&s->mutex);
+    sem_destroy(&s->room);
     free(s->scratch);
     free(s);
 }
@@ -269,10 +276,9 @@ static enum mr_code s3_open(const struct mr_zone_options *o, const char *rest, s
     struct s3 *s = calloc(1, sizeof *s);
     if (!s)
         return mr_err_sys(err, ENOMEM, "zone");
-    int rc = pthread_mutex_init(&s->mutex, NULL);
-    if (rc == 0)
-        rc = pthread_cond_init(&s->room, NULL);
+    int rc = sem_init(&s->room, 0, 0);
     assert(rc == 0);
+    (void)rc;
     s->base.place = &mr_zone_s3;
     s->loop = o->loop;
     s->memory = o->memory;
