@@ -34,7 +34,7 @@ const char *mr_s3_prefix(const struct mr_s3 *s); /* of its keys: "" or ending in
 enum mr_s3_outcome {
     MR_S3_DONE,
     MR_S3_NO_UPLOAD,  /* completed, aborted, or never begun */
-    MR_S3_NOT_FOUND,  /* no such object */
+    MR_S3_NOT_FOUND,  /* no such object, the store says; to HEAD whoever answers may say so */
     MR_S3_EXISTS,     /* a condition did not hold */
     MR_S3_DENIED,     /* these keys may not, are unknown, or have ended and there are no others */
     MR_S3_FAILED,     /* asked wrongly, or there is no such bucket */

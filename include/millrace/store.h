@@ -101,14 +101,15 @@ void mr_store_stage_end(struct mr_store *s, struct mr_str landing, mr_done_cb cb
 struct mr_upload {
     struct mr_str landing, path; /* path: final, relative to the zone; unique */
     struct mr_str id;            /* empty: about to be begun; nobody knows whether it was */
-    bool settled;                /* its instance ended long enough ago that no request of it is on its way any more */
+    bool orphan;                 /* told to the store: its instance lives, and has given it up */
+    bool settled;                /* told by the store: given up, or its instance ended, long enough ago that no request of it is on its way any more */
 };
 /* Before it is begun, without its id: MR_EEPOCH if the instance has ended. Once it is begun, with its id: whatever became of the instance, so that it is found. A
  * decision takes its landing's rows away (mr_decision.uploads). */
 void mr_store_upload(struct mr_store *s, const struct mr_instance *instance, const struct mr_upload *upload, mr_done_cb cb, void *arg);
 void mr_store_uploads_gone(struct mr_store *s, const struct mr_str *paths, size_t count, mr_done_cb cb, void *arg); /* copied */
 typedef void (*mr_uploads_cb)(void *arg, const struct mr_err *err, const struct mr_upload *uploads, size_t count);
-/* Of instances whose epoch has ended, at most 1000: to be aborted. */
+/* Given up, or of instances whose epoch has ended, at most 1000: to be aborted. */
 void mr_store_uploads(struct mr_store *s, mr_uploads_cb cb, void *arg);
 
 typedef void (*mr_sealed_cb)(void *arg, const struct mr_err *err, int32_t sealed_through, bool blocked /* by an open or unpublished landing */);

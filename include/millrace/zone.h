@@ -48,6 +48,7 @@ struct mr_stage_note {
     struct mr_str landing, path;
     struct mr_str upload; /* empty: about to be begun */
     bool gone;            /* it was ended, and is to be forgotten */
+    bool orphan;          /* else: nobody's any more, and perhaps there: for whoever sweeps */
     void (*done)(struct mr_stage_note *note, const struct mr_err *err); /* loop */
 };
 struct mr_stage_ledger {

@@ -89,6 +89,8 @@ static void sources_stop_begin(struct app *a)
     a->phase = APP_STOPPING;
     if (a->zone)
         mr_zone_hurry(a->zone, HURRY_MS);
+    if (a->store)
+        mr_store_ending(a->store); /* a commit in doubt must not hold up whoever waits for it */
     uv_timer_stop(&a->deadline);
     for (struct mr_source *s = a->sources, *next; s; s = next) {
         next = s->next;

@@ -33,6 +33,11 @@ struct verifying {
     size_t page_files_count, page_files_cap;
     atomic_size_t next; /* of them, for whichever worker is free */
     struct mr_err list_err;
+    struct orphan {
+        char *path;
+        int64_t bytes;
+    } * orphans; /* unknown when the zone was listed */
+    size_t orphans_count;
     int64_t after, files, rows, bytes, bad, waiting, lost;
     char **known; /* paths that the store knows, for orphans */
     size_t known_count, known_cap, page;
@@ -122,13 +127,22 @@ static int by_text(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
+static bool is_known(const struct verifying *v, const char *path)
+{
+    return v->known_count && bsearch(&path, v->known, v->known_count, sizeof *v->known, by_text);
+}
+
 static void on_zone_file(void *arg, const char *path, int64_t bytes)
 {
     struct verifying *v = arg;
-    if (v->known_count && bsearch(&path, v->known, v->known_count, sizeof *v->known, by_text))
+    if (is_known(v, path))
         return;
-    printf("orphan %s: %" PRId64 " bytes that no landing decided\n", path, bytes);
-    v->bad++;
+    struct orphan *grown = realloc(v->orphans, (v->orphans_count + 1) * sizeof *grown);
+    char *copy = strdup(path);
+    if (!grown || !copy)
+        abort();
+    v->orphans = grown;
+    v->orphans[v->orphans_count++] = (struct orphan){copy, bytes};
 }
 
 static void list_run(void *arg) /* Runs on: worker */
@@ -137,7 +151,8 @@ static void list_run(void *arg) /* Runs on: worker */
     v->list_err.code = mr_zone_list(v->b.zone, on_zone_file, v, &v->list_err);
 }
 
-static enum mr_code verify(struct verifying *v, struct mr_err *err)
+/* From where it had come to the newest landing. */
+static enum mr_code read_store(struct verifying *v, struct mr_err *err)
 {
     do {
         mr_store_landings(v->b.store, (struct mr_str){0}, v->after, PAGE, on_landings, v);
@@ -150,9 +165,33 @@ static enum mr_code verify(struct verifying *v, struct mr_err *err)
     } while (v->page > 0);
     if (v->known_count)
         qsort(v->known, v->known_count, sizeof *v->known, by_text);
+    return MR_OK;
+}
+
+static void tell_orphans(struct verifying *v)
+{
+    for (size_t i = 0; i < v->orphans_count; i++) {
+        if (is_known(v, v->orphans[i].path))
+            continue;
+        printf("orphan %s: %" PRId64 " bytes that no landing decided\n", v->orphans[i].path, v->orphans[i].bytes);
+        v->bad++;
+    }
+}
+
+/* What landed while the zone was listed is no orphan: the store is asked again after it. */
+static enum mr_code verify(struct verifying *v, struct mr_err *err)
+{
+    if (read_store(v, err) != MR_OK)
+        return err->code;
     beside_work(&v->b, list_run, v);
-    *err = v->list_err;
-    return err->code;
+    if (v->list_err.code != MR_OK) {
+        *err = v->list_err;
+        return err->code;
+    }
+    if (v->orphans_count && read_store(v, err) != MR_OK)
+        return err->code;
+    tell_orphans(v);
+    return MR_OK;
 }
 
 int mr_cli_verify(int argc, char **argv)
@@ -179,6 +218,9 @@ int mr_cli_verify(int argc, char **argv)
         free(v.known[i]);
     free(v.known);
     free(v.page_files);
+    for (size_t i = 0; i < v.orphans_count; i++)
+        free(v.orphans[i].path);
+    free(v.orphans);
     if (code != MR_OK) {
         fprintf(stderr, "millrace verify: %s\n", err.msg);
         return 1;

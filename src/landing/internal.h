@@ -112,6 +112,8 @@ struct mr_landings {
     struct publish_batch batch;
     size_t days_out; /* the store is noting or forgetting a held day */
     size_t lost_out; /* the store is noting that they are lost */
+    size_t resumes_out;
+    int64_t others_highest; /* the last number that we published for others */
     uint64_t seal_looked_ms;
     bool seal_out;
     size_t seal_files_out;

@@ -233,7 +233,7 @@ static bool in_flight(const struct mr_landings *ls)
     for (const struct mr_landing *l = ls->all; l; l = l->next)
         if (l->state != LANDING_OPEN && l->state != LANDING_PUBLISHING)
             return true;
-    return ls->batch.out || ls->lost_out > 0 || ls->days_out > 0 || ls->seal_out || ls->seal_files_out > 0;
+    return ls->batch.out || ls->resumes_out > 0 || ls->lost_out > 0 || ls->days_out > 0 || ls->seal_out || ls->seal_files_out > 0;
 }
 
 static void on_handle_closed(uv_handle_t *h)

@@ -11,7 +11,7 @@ static void on_noted(void *arg, const struct mr_err *err)
 void ledger_note(struct mr_stage_ledger *ledger, struct mr_stage_note *note)
 {
     struct mr_landings *ls = MR_OF(ledger, struct mr_landings, ledger);
-    const struct mr_upload upload = {.landing = note->landing, .path = note->path, .id = note->upload};
+    const struct mr_upload upload = {.landing = note->landing, .path = note->path, .id = note->upload, .orphan = note->orphan};
     if (note->gone)
         mr_store_uploads_gone(ls->o.store, &note->path, 1, on_noted, note);
     else

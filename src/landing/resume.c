@@ -9,6 +9,7 @@
 
 #include "millrace/fault.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 struct resume {
@@ -26,6 +27,8 @@ struct resume {
     } * rows;
     size_t rows_count, lost_out;
     bool mark_failed, others;
+    char mark[80];
+    int64_t highest;
     size_t ended;
     struct mr_buf stages; /* names of folders, a line each */
     struct mr_instance *living;
@@ -40,6 +43,7 @@ struct resume {
 
 static void resume_end(struct resume *r)
 {
+    r->ls->resumes_out--;
     for (size_t i = 0; i < r->items_count; i++) {
         free((char *)(uintptr_t)r->items[i].staged);
         free((char *)(uintptr_t)r->items[i].path);
@@ -65,6 +69,7 @@ static void resume_end(struct resume *r)
     if (err.code == MR_OK)
         landings_schedule(ls);
     cb(arg, &err);
+    landings_maybe_closed(ls);
 }
 
 /* -- what was only staged far away: the store has its keys ------------------------------------------------------------- */
@@ -80,13 +85,14 @@ static void on_forgotten(void *arg, const struct mr_err *err)
 static void abort_run(struct mr_job *job) /* Runs on: worker, the zone's lane */
 {
     struct resume *r = MR_OF(job, struct resume, job);
-    enum mr_code code = MR_OK;
-    for (size_t i = 0; i < r->left_count && code == MR_OK; i++) {
-        code = mr_zone_abort(r->ls->o.zone, r->left[i].path, r->left[i].id, &r->err);
+    struct mr_err err;
+    for (size_t i = 0; i < r->left_count; i++) {
+        enum mr_code code = mr_zone_abort(r->ls->o.zone, r->left[i].path, r->left[i].id, &err);
         /* who is to be found by its key alone may be begun yet, by a request that is on its way: look again next time */
         r->left[i].gone = code == MR_OK && (r->left[i].id[0] || r->left[i].settled);
+        if (code != MR_OK && r->err.code == MR_OK)
+            r->err = err;
     }
-    r->err.code = code;
 }
 
 static void abort_done(struct mr_job *job, bool canceled)
@@ -97,6 +103,10 @@ static void abort_done(struct mr_job *job, bool canceled)
     assert(paths);
     if (canceled)
         mr_err_set(&r->err, MR_ECANCELED, "resume: stopping");
+    else if (r->err.code != MR_OK) { /* what was decided is published: nobody has to wait for what is only swept */
+        mr_log_warn(r->ls->o.loop->log, NULL, "uploads_not_aborted", MR_S("why", r->err.msg), MR_S("hint", "tried again every few seconds; millrace check -c FILE tries each right"));
+        r->err = (struct mr_err){0};
+    }
     for (size_t i = 0; i < r->left_count; i++)
         if (r->left[i].gone)
             paths[count++] = mr_str_c(r->left[i].path);
@@ -252,7 +262,7 @@ static void publish_run(struct mr_job *job) /* Runs on: worker, the zone's lane 
     }
     if (r->rows_count == 0)
         return;
-    if (mr_zone_mark_decided(r->ls->o.zone, r->ls->instance.id, r->rows[r->rows_count - 1].number, &r->err) != MR_OK) {
+    if (mr_zone_mark_decided(r->ls->o.zone, r->mark, r->highest, &r->err) != MR_OK) {
         r->mark_failed = true;
         return;
     }
@@ -308,6 +318,17 @@ static void publish_done(struct mr_job *job, bool canceled)
             mr_store_lost(r->ls->o.store, r->rows[i].number, on_lost, r);
 }
 
+/* Of the others a mark of its own: ours may be higher, and is written by batches that are out at the same time. Neither ever goes back. */
+static void name_mark(struct resume *r)
+{
+    int64_t *highest = r->others ? &r->ls->others_highest : &r->ls->batch.highest;
+    int64_t last = r->rows_count ? r->rows[r->rows_count - 1].number : 0;
+    if (last > *highest)
+        *highest = last;
+    r->highest = *highest;
+    snprintf(r->mark, sizeof r->mark, "%s%s", r->ls->instance.id, r->others ? "-others" : "");
+}
+
 static void on_unpublished(void *arg, const struct mr_err *err, const struct mr_landing_row *landings, size_t count)
 {
     struct resume *r = arg;
@@ -333,6 +354,7 @@ static void on_unpublished(void *arg, const struct mr_err *err, const struct mr_
                                                                   .bytes = row->files[f].bytes,
                                                                   .crc32c = row->files[f].crc32c};
     }
+    name_mark(r);
     r->job = (struct mr_job){.run = publish_run, .done = publish_done};
     mr_worker_submit(r->ls->o.loop->workers, r->ls->lane, &r->job);
 }
@@ -360,6 +382,7 @@ static void begin(struct mr_landings *ls, bool others, void (*cb)(void *arg, con
     assert(r);
     r->ls = ls;
     r->others = others;
+    ls->resumes_out++;
     r->cb = cb;
     r->arg = arg;
     mr_buf_init(&r->stages, 1 << 24);

@@ -180,7 +180,7 @@ void stage_free(struct mr_landing *l)
 {
     for (size_t i = 0; i < l->files_count; i++) {
         struct staged *f = &l->files[i];
-        if (f->file)
+        if (f->file && !mr_zone_is_far(l->ls->o.zone)) /* of a drop that was canceled; a far one would wait for the loop, and the process ends */
             mr_stage_file_close(f->file, false);
         mr_deflater_free(f->deflater);
         mr_buf_free(&f->lines);

@@ -335,7 +335,8 @@ static void on_done(struct mr_exchange *x, const struct mr_exchange_end *end)
     c->sent |= end->sent;
     c->date_us = end->date_us;
     c->repeated |= end->repeated;
-    enum s3_verdict verdict = s3_judge(&(struct s3_answer){end->cause, end->status, head ? (struct mr_str){0} : mr_buf_str(&c->body), mr_str_c(c->region)}, &error);
+    enum s3_verdict verdict = s3_judge(
+        &(struct s3_answer){.cause = end->cause, .status = end->status, .body = head ? (struct mr_str){0} : mr_buf_str(&c->body), .head = head, .region = mr_str_c(c->region)}, &error);
     if (head && (verdict == S3_FAILED || verdict == S3_DENIED))
         verdict = head_refused(c, end, verdict);
     switch (verdict) {

@@ -98,6 +98,8 @@ enum s3_verdict s3_judge(const struct s3_answer *a, struct s3_error *error)
         snprintf(error->region, sizeof error->region, "%.*s", (int)a->region.n, a->region.p);
     if (a->status / 100 == 2 && !told)
         return S3_DONE;
+    if (a->status == 404 && !told && !a->head)
+        return S3_AGAIN; /* of something in between: a store says what it has not found */
     enum s3_verdict verdict = a->status / 100 == 2 ? S3_AGAIN : by_status(a->status); /* 200 and an error: it went wrong while they answered */
     for (size_t i = 0; i < MR_COUNT(by_code); i++)
         if (strcmp(error->code, by_code[i].code) == 0)

@@ -27,6 +27,7 @@ struct s3_answer {
     enum mr_client_cause cause;
     int status;
     struct mr_str body;   /* of anything that is not the object itself */
+    bool head;            /* to HEAD: it has no body, and cannot tell who says so */
     struct mr_str region; /* x-amz-bucket-region; empty: it did not say */
 };
 /* `error` gets what the body says, if it is an <Error>, under whatever status; its region also from the header. */

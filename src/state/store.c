@@ -273,6 +273,7 @@ void mr_store_upload(struct mr_store *s, const struct mr_instance *instance, con
     c->paths = mr_call_alloc(c, sizeof *c->paths);
     c->paths[0] = mr_call_copy(c, upload->path);
     c->value = mr_call_copy(c, upload->id);
+    c->flag = upload->orphan;
     c->cb.done = cb;
     submit(c);
 }

@@ -369,12 +369,7 @@ def test_a_landing_that_was_lost_is_landed_again_by_replay():
     if not has_faults():
         raise case.Skip("this build has no named points")
     with running({"github": webhook(dedup={"id": "/id", "window": "7d"})}, stop=False) as server:
-        server.kill9()
-        server.spawn(extra={"MILLRACE_CRASH": "publish_rename:1"})
-        server.wait_ready()
-        for n in range(5):
-            accepted(server, f"r{n}")
-        case.equal(server.wait(20), -9, "dead at the publish")
+        server.dies_at("publish_rename", lambda: [accepted(server, f"r{n}") for n in range(5)])
         for part in glob.glob(server.zone + "/_staging/**/*.part", recursive=True):
             os.unlink(part)
         server.start()

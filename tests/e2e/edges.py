@@ -92,11 +92,7 @@ def test_once_gives_up_on_a_zone_that_cannot_be_published_to():
 
 def lose_the_next_landing(server, send):
     """Dies between the decision and the publish; the staged file vanishes. The lost landing's id."""
-    server.kill9()
-    server.spawn(extra={"MILLRACE_CRASH": "publish_rename:1"})
-    server.wait_ready()
-    send()
-    case.equal(server.wait(20), -9, "dead at the publish")
+    server.dies_at("publish_rename", send)
     for part in glob.glob(server.zone + "/_staging/**/*.part", recursive=True):
         os.unlink(part)
     server.start()

@@ -53,6 +53,13 @@ def kind_of(method, target):
     return {"DELETE": "abort", "HEAD": "head"}.get(method, "list" if "prefix=" in target else "get")
 
 
+def answer_of(body):
+    return f"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+NO_KEYS = b"<ListBucketResult><IsTruncated>false</IsTruncated><KeyCount>0</KeyCount></ListBucketResult>"
+
+
 class Once:
     """Of each kind that is named, the first request meets this fate."""
 
@@ -125,6 +132,43 @@ def test_a_file_of_many_parts_lands_whole():
         case.true(proxy.heads[0].count("Authorization: AWS4-HMAC-SHA256") == 1, "signed")
 
 
+PLAIN_404 = b"HTTP/1.1 404 Not Found\r\nContent-Type: text/plain\r\nConnection: close\r\nContent-Length: 19\r\n\r\n404 page not found\n"
+HEAD_404 = b"HTTP/1.1 404 Not Found\r\nContent-Type: text/plain\r\nConnection: close\r\nContent-Length: 19\r\n\r\n"
+
+
+def test_a_404_that_is_not_the_stores_loses_nothing():
+    """Of a proxy whose store is away for a moment; the first completion had even been acted on."""
+    plan = Once(begin=PLAIN_404, part=PLAIN_404, complete=["lost", PLAIN_404, PLAIN_404], head=[HEAD_404, HEAD_404], abort=PLAIN_404, mark=PLAIN_404)
+    with bucket(plan), running(HOOK) as server:
+        accepted(server, "one")
+        wait_landed(server, "one", 60)
+        until("it is published", lambda: [r["state"] for r in state.rows(server.data_dir, "landings")] == ["published"], 60)
+        accepted(server, "two")
+        wait_landed(server, "two", 60)
+        case.true("landing_lost" not in server.get("/api/status").text, "nothing is lost")
+        case.equal(ids(server), ["one", "two"])
+
+
+def test_a_completion_that_is_still_at_work_is_waited_for():
+    """Some stores take the upload away before its object is there."""
+    kinds = []
+
+    def plan(n, method, target):
+        kind = "look" if method == "HEAD" or "list-type" in target and ".ndjson" in target else kind_of(method, target)
+        kinds.append(kind)
+        if kind == "complete":
+            return "lost" if kinds.count(kind) == 1 else error("NoSuchUpload", "404 Not Found")
+        if kind == "look" and kinds.count(kind) <= 2:
+            return HEAD_404 if method == "HEAD" else lambda answer: answer_of(NO_KEYS)
+        return None
+
+    with bucket(plan), running(HOOK) as server:
+        accepted(server, "one")
+        wait_landed(server, "one", 60)
+        until("it is published", lambda: [r["state"] for r in state.rows(server.data_dir, "landings")] == ["published"], 60)
+        case.equal(ids(server), ["one"])
+
+
 # -- uploads that somebody else ends ------------------------------------------------------------------------------------
 
 def test_an_upload_that_is_ended_before_its_decision_is_staged_again():
@@ -149,12 +193,7 @@ def test_a_decided_upload_that_is_gone_is_lost_told_and_replayed():
     if not has_faults():
         raise case.Skip("this build has no named points")
     with bucket() as (store, proxy), running(HOOK, stop=False) as server:
-        server.kill9()
-        server.spawn(extra={"MILLRACE_CRASH": "publish_rename:1"})
-        server.wait_ready()
-        for n in range(5):
-            accepted(server, f"r{n}")
-        case.equal(server.wait(20), -9, "dead at the publish")
+        server.dies_at("publish_rename", lambda: [accepted(server, f"r{n}") for n in range(5)])
         case.equal(len(store.uploads()), 1, "decided, not completed")
         end_uploads(store)
         server.start()
@@ -175,11 +214,7 @@ def test_completed_by_one_that_died_before_it_heard_so():
         raise case.Skip("this build has no named points")
     for point in ("publish_renamed", "publish_synced", "publish_noted"):
         with bucket() as (store, proxy), running(HOOK, stop=False) as server:
-            server.kill9()
-            server.spawn(extra={"MILLRACE_CRASH": f"{point}:1"})
-            server.wait_ready()
-            accepted(server, "one")
-            case.equal(server.wait(20), -9, f"dead at {point}")
+            server.dies_at(point, lambda: accepted(server, "one"))
             server.start()
             accepted(server, "two")
             case.equal(ids(server), ["one", "two"])
@@ -190,15 +225,55 @@ def test_what_a_dead_one_had_staged_is_aborted():
         raise case.Skip("this build has no named points")
     for point in ("stage_key_noted", "stage_begun", "stage_id_noted", "stage_part", "stage_synced"):
         with bucket() as (store, proxy), running(HOOK, stop=False) as server:
-            server.kill9()
-            server.spawn(extra={"MILLRACE_CRASH": f"{point}:1"})
-            server.wait_ready()
-            accepted(server, "one")
-            case.equal(server.wait(20), -9, f"dead at {point}")
+            server.dies_at(point, lambda: accepted(server, "one"))
             case.equal(len(store.uploads()), 0 if point == "stage_key_noted" else 1, point)
             server.start()
             case.equal(store.uploads(), [], f"aborted at the start, after {point}")
             case.equal(ids(server), ["one"])
+
+
+def swept(store):
+    until("nothing is left", lambda: store.uploads() == [], 40, 0.2)
+
+
+def test_a_begin_that_is_acted_on_late_is_found():
+    """Its answer never came, the next one began another; published long since, the first one begins."""
+    act = threading.Event()
+    with bucket(Once(begin=("late", act))) as (store, proxy), running(HOOK) as server:
+        accepted(server, "one")
+        wait_landed(server, "one")
+        case.equal(store.uploads(), [])
+        act.set()
+        until("it begins", store.uploads)
+        swept(store)
+        case.equal(ids(server), ["one"])
+
+
+def test_an_upload_that_could_not_be_aborted_is_aborted_later_by_the_same_process():
+    gone = error("NoSuchUpload", "404 Not Found")
+    with bucket(Once(part=gone, abort=error("AccessDenied", "403 Forbidden"))) as (store, proxy), running(HOOK) as server:
+        accepted(server, "one")
+        wait_landed(server, "one", 60)
+        case.equal(len(store.uploads()), 1, "the first one, which was dropped")
+        swept(store)
+        case.equal(ids(server), ["one"])
+
+
+def test_what_cannot_be_swept_holds_up_no_start():
+    if not has_faults():
+        raise case.Skip("this build has no named points")
+    denied = threading.Event()
+    with bucket(lambda n, method, target: error("AccessDenied", "403 Forbidden") if denied.is_set() and method == "DELETE" else None) as (store, proxy), \
+            running(HOOK, stop=False) as server:
+        server.dies_at("stage_id_noted", lambda: accepted(server, "one"))
+        denied.set()
+        server.start()
+        case.true("uploads_not_aborted" in server.log(), server.tail())
+        accepted(server, "two")
+        wait_landed(server, "two")
+        denied.clear()
+        swept(store)
+        case.equal(ids(server), ["one", "two"])
 
 
 # -- a store that is away, or hangs ---------------------------------------------------------------------------------------
@@ -239,6 +314,30 @@ def test_the_end_does_not_wait_for_a_store_that_hangs():
         over.set()
         server.start()
         case.equal(ids(server), ["before", "held"])
+
+
+def test_the_end_does_not_run_away_from_a_sweep_that_hangs():
+    if not has_faults():
+        raise case.Skip("this build has no named points")
+    hang, hangs, over = threading.Event(), threading.Event(), threading.Event()
+
+    def plan(n, method, target):
+        if hang.is_set() and "uploads" in target:
+            hangs.set()
+            over.wait(60)
+        return None
+
+    with bucket(plan) as (store, proxy), running(HOOK, stop=False) as server:
+        server.dies_at("stage_key_noted", lambda: accepted(server, "one"))
+        server.start()
+        wait_landed(server, "one")
+        hang.set()
+        case.true(hangs.wait(40), "it looks again at a key that may be begun yet")
+        server.signal(15)
+        until("what lands is closed, and with it the admin listener", lambda: not server.ready())
+        over.set()
+        case.equal(server.wait(15), 0, server.tail())
+        server.sanitized()
 
 
 def test_a_start_before_a_store_that_hangs_can_be_ended():
@@ -293,6 +392,25 @@ def test_a_store_restored_from_a_backup_is_refused():
         case.true("restored" in server.log(), server.tail())
 
 
+def test_what_lands_while_verify_lists_is_no_orphan():
+    done = threading.Event()
+
+    def plan(n, method, target):
+        if "list-type" in target and "source%3D" in target and "max-keys=1000" in target and not done.is_set():
+            done.set()
+            accepted(server, "meanwhile")
+            wait_landed(server, "meanwhile")
+        return None
+
+    with bucket(plan), running(HOOK) as server:
+        accepted(server, "before")
+        wait_landed(server, "before")
+        told = server.cli("verify")
+        case.true(done.is_set(), "it listed")
+        case.equal(told.returncode, 0, told)
+        case.true(b"orphan" not in told.stdout, told)
+
+
 # -- verify, seal, check ---------------------------------------------------------------------------------------------------
 
 def test_verify_finds_what_is_missing_damaged_or_strange():
@@ -338,8 +456,6 @@ LIFECYCLE = b"<LifecycleConfiguration><Rule><ID>a</ID><Status>Enabled</Status><A
             b"</AbortIncompleteMultipartUpload></Rule></LifecycleConfiguration>"
 
 
-def answer(body, status="200 OK", headers=""):
-    return f"HTTP/1.1 {status}\r\n{headers}Connection: close\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
 
 
 def checked(server):
@@ -351,7 +467,7 @@ def test_check_says_what_the_bucket_lacks():
     fate = {}
     with bucket(lambda n, method, target: fate.get("lifecycle" if "lifecycle" in target else kind_of(method, target))) as (store, proxy), running(HOOK, stop=False) as server:
         server.stop()
-        fate["lifecycle"] = answer(LIFECYCLE)
+        fate["lifecycle"] = answer_of(LIFECYCLE)
         code, (line, fine) = checked(server)
         case.equal(code, 0)
         case.true(line.startswith("warn zone:") and "after 3 days" in line and fine.startswith("ok zone:"), (line, fine))
@@ -363,6 +479,12 @@ def test_check_says_what_the_bucket_lacks():
             case.true(code == 1 and line.startswith("fail zone:") and right in line, (kind, line))
             del fate[kind]
             end_uploads(store)
+        for what in ("lost", lambda answer: answer_of(b"nonsense")):
+            left = [what]
+            fate["begin"] = None
+            proxy.plan = lambda n, method, target: left.pop() if left and kind_of(method, target) == "begin" else None
+            checked(server)
+            case.equal(store.uploads(), [], "check leaves nothing behind")
         wrong = server.cli("check", extra={"AWS_SECRET_ACCESS_KEY": "wrong-secret"})
         case.true(wrong.returncode == 1 and b"SignatureDoesNotMatch" in wrong.stdout and b"wrong-secret" not in wrong.stdout, wrong)
         proxy.stop()

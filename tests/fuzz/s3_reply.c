@@ -41,7 +41,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
     if (s3_read_lifecycle(xml, &days, &err) == MR_OK && days < 0)
         fail("a rule of less than no days");
     bool told = s3_read_error(xml, &error);
-    if (s3_judge(&(struct s3_answer){MR_CLIENT_OK, 200, xml, {0}}, &error) == S3_DONE && told)
+    if (s3_judge(&(struct s3_answer){.cause = MR_CLIENT_OK, .status = 200, .body = xml}, &error) == S3_DONE && told)
         fail("an error that is taken for success");
     free(copy);
     return 0;

@@ -76,7 +76,7 @@ class Store:
 
 class Faults:
     """HTTP/1.1 passed on to the store, one connection a request. `plan(n, method, target)` says what becomes of the n-th: None passes it on; "lost" lets the store act and
-    closes; "cut" sends half of the answer; "refuse" closes at once; bytes are the answer instead; ("skew", seconds) changes the Date of the answer; a callable gets
+    closes; ("late", event) closes at once and lets the store act when the event is set; "cut" sends half of the answer; "refuse" closes at once; bytes are the answer instead; ("skew", seconds) changes the Date of the answer; a callable gets
     and returns the answer."""
 
     def __init__(self, store, plan):
@@ -123,6 +123,11 @@ class Faults:
                         self.heads.append(head.decode("latin-1"))
                     what = self.plan(n, method.decode(), target.decode())
                     if what == "refuse":
+                        return
+                    if isinstance(what, tuple) and what[0] == "late":
+                        conn.close()
+                        what[1].wait(120)
+                        self.forward(head, body)
                         return
                     answer = what if isinstance(what, bytes) else self.forward(head, body)
                     if what == "lost":

@@ -229,6 +229,15 @@ class Server:
             os.kill(self.proc.pid, signal.SIGKILL)
         return self.proc.wait()
 
+    def dies_at(self, point, work, timeout=20.0):
+        """Starts anew, works, and is killed when it passes the point for the first time."""
+        self.kill9()
+        self.spawn(extra={"MILLRACE_CRASH": f"{point}:1"})
+        self.wait_ready()
+        work()
+        if self.wait(timeout) != -signal.SIGKILL:
+            raise AssertionError(f"it should have died at {point}:\n{self.tail()}")
+
     def signal(self, number):
         os.kill(self.proc.pid, number)
 

@@ -9,12 +9,12 @@ static const int64_t SETTLED_US = INT64_C(15) * 60 * 1000000;
 
 void mr_run_upload(struct mr_db *db, struct mr_call *call)
 {
-    if (call->value.n == 0 && mr_check_epoch(db, &call->instance) != MR_OK)
+    if (call->value.n == 0 && !call->flag && mr_check_epoch(db, &call->instance) != MR_OK)
         return;
     enum mr_code code = mr_sql_run(db,
                                    "INSERT INTO uploads(path, landing, instance, upload, noted) VALUES(?, ?, ?, ?, ?)"
-                                   " ON CONFLICT(path) DO UPDATE SET upload = excluded.upload",
-                                   "secet", call->paths[0], call->landing, (const char *)call->instance.id, call->value, mr_db_now(db));
+                                   " ON CONFLICT(path) DO UPDATE SET upload = excluded.upload, instance = excluded.instance, noted = excluded.noted",
+                                   "eecet", call->paths[0], call->landing, call->flag ? "" : (const char *)call->instance.id, call->value, mr_db_now(db));
     (void)code; /* it is in db->err */
 }
 
@@ -28,9 +28,9 @@ void mr_run_uploads_gone(struct mr_db *db, struct mr_call *call)
 
 void mr_run_uploads(struct mr_db *db, struct mr_call *call)
 {
-    /* an instance whose row is gone has ended long ago */
+    /* one that was given up has no instance; one whose row is gone has ended long ago */
     struct mr_stmt *q = mr_sql(db,
-                               "SELECT u.landing, u.path, u.upload, CASE WHEN coalesce(i.ended, '') < ? THEN 1 ELSE 0 END FROM uploads u LEFT JOIN instances i ON i.id = u.instance"
+                               "SELECT u.landing, u.path, u.upload, CASE WHEN coalesce(i.ended, u.noted) < ? THEN 1 ELSE 0 END FROM uploads u LEFT JOIN instances i ON i.id = u.instance"
                                " WHERE i.id IS NULL OR i.ended IS NOT NULL ORDER BY u.path LIMIT ?",
                                "ti", mr_db_now(db) - SETTLED_US, (int64_t)LIST_MAX);
     while (mr_sql_row(db, q)) {

@@ -49,8 +49,7 @@ void far_start(struct far *far, struct far_call *call)
     do
         call->next = before;
     while (!atomic_compare_exchange_weak(&far->handed_over, &before, call));
-    if (!before)
-        mr_wake_send(&far->wake); /* for the first of a list only: the loop takes all that are there */
+    mr_wake_send(&far->wake); /* for each: whoever handed over the one before may have been put aside before its own */
 }
 
 void far_wait(struct far_call *call)

@@ -55,6 +55,7 @@ struct s3 {
     /* loop */
     struct mr_stage_ledger *ledger;
     struct s3_call *out;
+    struct s3_rest *resting;
     uv_timer_t timer; /* of a hurry */
     bool over;        /* nothing is asked any more */
     void (*closed)(void *arg);
@@ -73,6 +74,10 @@ void s3_start(struct s3 *s, struct s3_call *c);
 MR_MUST enum mr_code s3_wait(struct s3_call *c, const char *what, struct mr_err *err);
 MR_MUST enum mr_code s3_ask(struct s3 *s, struct s3_call *c, const char *what, struct mr_err *err); /* both */
 void s3_done(struct s3_call *c);
+/* HEAD. MR_ENOENT only if the list has no such key either: an answer to HEAD cannot tell whether it is the store that speaks. c as after s3_ask(). */
+MR_MUST enum mr_code s3_head(struct s3 *s, struct s3_call *c, const char *path, struct mr_err *err);
+/* Lets some time pass; false: the process is ending. */
+bool s3_pause(struct s3 *s, int64_t ms);
 MR_MUST enum mr_code s3_note(struct s3 *s, struct mr_stage_note *note, struct mr_err *err); /* in the ledger, and waits */
 /* All that a list gives, page by page: objects ("list-type" "2") or uploads ("uploads" ""). prefix: raw, below the zone's. each: key without the zone's prefix. */
 MR_MUST enum mr_code s3_list(struct s3 *s, struct mr_header kind, const char *prefix, size_t limit, s3_each each, void *arg, struct mr_err *err);
@@ -87,6 +92,8 @@ enum mr_code s3_stage_sync(struct mr_stage_file *file, uint32_t *crc32c, int64_t
 const char *s3_stage_staged(const struct mr_stage_file *file);
 void s3_stage_close(struct mr_stage_file *file, bool drop);
 void s3_unstage(struct mr_zone *z, const char *staged, const char *path);
+/* Whatever is found under the key. */
+MR_MUST enum mr_code s3_abort_all(struct s3 *s, const char *path, struct mr_err *err);
 enum mr_code s3_abort(struct mr_zone *z, const char *path, const char *id, struct mr_err *err);
 /* publish.c */
 enum mr_code s3_publish(struct mr_zone *z, struct mr_publish_item *items, size_t count, struct mr_err *err);

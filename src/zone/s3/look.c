@@ -155,8 +155,8 @@ enum mr_code s3_write_sealed(struct mr_zone *z, const char *folder, struct mr_st
     if (code != MR_OK || !any)
         return code; /* somebody has taken the day away: no folder is made for this alone */
     snprintf(path, sizeof path, "%.*s/_SEALED", KEY_MAX - 1, folder);
-    struct s3_call head = {.r = {.method = MR_STR("HEAD"), .key = mr_str_c(path)}};
-    code = s3_ask(s, &head, "look at", err);
+    struct s3_call head;
+    code = s3_head(s, &head, path, err);
     s3_done(&head);
     return code == MR_ENOENT ? put(s, path, json, "application/json", false, err) : code; /* a sealed day never changes, nor does this */
 }
@@ -220,8 +220,8 @@ static enum mr_code check_deep(struct s3 *s, struct mr_file_check *check, const 
 enum mr_code s3_check_file(struct mr_zone *z, struct mr_file_check *check, struct mr_err *err)
 {
     struct s3 *s = s3_of(z);
-    struct s3_call head = {.r = {.method = MR_STR("HEAD"), .key = mr_str_c(check->path)}};
-    enum mr_code code = s3_ask(s, &head, "look at", err);
+    struct s3_call head;
+    enum mr_code code = s3_head(s, &head, check->path, err);
     s3_done(&head);
     check->state = code == MR_ENOENT ? MR_FILE_MISSING : code == MR_OK && head.size != check->bytes ? MR_FILE_SIZE : MR_FILE_OK;
     if (code == MR_OK && check->deep && check->state == MR_FILE_OK)

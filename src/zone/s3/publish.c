@@ -18,12 +18,13 @@ enum { PARTS_MAX = 10000 };
 struct completion {
     struct s3_call call;
     struct mr_publish_item *item;
+    bool again; /* begun more than once, perhaps */
     struct mr_buf id, body;
     struct mr_header query[1], headers[1];
 };
 
-/* The text that s3_stage_sync() made. */
-static bool read_staged(struct completion *c)
+/* The text that s3_stage_sync() made. MR_ENOENT: it is another one. */
+static enum mr_code read_staged(struct completion *c, struct mr_err *err)
 {
     struct mr_str text = mr_str_c(c->item->staged);
     struct mr_json_iter it;
@@ -31,23 +32,26 @@ static bool read_staged(struct completion *c)
     struct mr_str key;
     char **etags = calloc(PARTS_MAX, sizeof *etags);
     size_t count = 0;
-    bool ok = etags && mr_json_check(text, NULL) == MR_OK && mr_json_string(mr_json_at(text, MR_STR("/upload")), &c->id) && c->id.n && !c->id.failed;
+    bool memory = etags, ok = mr_json_check(text, NULL) == MR_OK && mr_json_string(mr_json_at(text, MR_STR("/upload")), &c->id) && c->id.n;
+    c->again = ok && mr_json_at(text, MR_STR("/again")).type != MR_JSON_ABSENT;
     if (ok)
         mr_json_iter(&it, mr_json_at(text, MR_STR("/parts")));
-    while (ok && count < PARTS_MAX && mr_json_next(&it, &key, &part)) {
+    while (ok && memory && count < PARTS_MAX && mr_json_next(&it, &key, &part)) {
         struct mr_buf etag;
         mr_buf_init(&etag, S3_ETAG_MAX);
-        ok = mr_json_string(part, &etag) && !etag.failed;
-        etags[count] = strdup(mr_buf_cstr(&etag));
-        ok = ok && etags[count++];
+        ok = mr_json_string(part, &etag);
+        memory = !etag.failed && (etags[count] = strdup(mr_buf_cstr(&etag)));
+        count += memory;
         mr_buf_free(&etag);
     }
-    if (ok)
+    if (ok && memory)
         s3_put_completion(&c->body, (const char *const *)etags, count);
     for (size_t i = 0; i < count; i++)
         free(etags[i]);
     free(etags);
-    return ok && count > 0 && !c->body.failed;
+    if (!memory || c->id.failed || c->body.failed)
+        return mr_err_sys(err, ENOMEM, "publish %s", c->item->path);
+    return ok && count > 0 ? MR_OK : mr_err_set(err, MR_ENOENT, "publish %s: the store does not say how it was staged on S3; was it staged in a directory?", c->item->path);
 }
 
 static void start(struct s3 *s, struct completion *c)
@@ -64,10 +68,10 @@ static enum mr_code look(struct s3 *s, const struct completion *c, enum mr_code 
 {
     const struct mr_publish_item *item = c->item;
     struct mr_err before = {.code = MR_OK};
-    struct s3_call head = {.r = {.method = MR_STR("HEAD"), .key = mr_str_c(item->path)}};
+    struct s3_call head;
     if (err)
         before = *err;
-    enum mr_code code = s3_ask(s, &head, "look at", err);
+    enum mr_code code = s3_head(s, &head, item->path, err);
     s3_done(&head);
     if (code == MR_OK && head.size == item->bytes && strcmp(head.landing, item->landing) == 0)
         return MR_OK;
@@ -87,6 +91,13 @@ static bool lacks_condition(struct s3 *s, const struct completion *c)
     return true;
 }
 
+/* What is begun under this key now, or later by a request that is on its way, is nobody's. */
+static enum mr_code end_strays(struct s3 *s, const struct completion *c, struct mr_err *err)
+{
+    struct mr_stage_note note = {.landing = mr_str_c(c->item->landing), .path = mr_str_c(c->item->path), .upload = MR_STR(""), .orphan = true};
+    return s3_note(s, &note, err);
+}
+
 static enum mr_code end(struct s3 *s, struct completion *c, struct mr_err *err)
 {
     char etag[S3_ETAG_MAX];
@@ -103,6 +114,8 @@ static enum mr_code end(struct s3 *s, struct completion *c, struct mr_err *err)
     else if (code == MR_EIO) /* parts that are gone are lost; a bucket that is gone may come back */
         code = look(s, c, strstr(c->call.err.msg, "InvalidPart") ? MR_ENOENT : MR_EIO, err);
     s3_done(&c->call);
+    if (code == MR_OK && c->again)
+        code = end_strays(s, c, err);
     return code;
 }
 
@@ -114,10 +127,10 @@ static enum mr_code begin(struct s3 *s, struct completion *c, struct mr_publish_
     int fault = MR_POINT(publish_rename);
     if (fault)
         return mr_err_sys(err, fault, "publish %s", item->path);
-    if (!read_staged(c))
-        return mr_err_set(err, MR_ENOENT, "publish %s: the store does not say how it was staged on S3; was it staged in a directory?", item->path);
-    start(s, c);
-    return MR_OK;
+    enum mr_code code = read_staged(c, err);
+    if (code == MR_OK)
+        start(s, c);
+    return code;
 }
 
 static enum mr_code complete_some(struct s3 *s, struct mr_publish_item *items, size_t count, struct mr_err *err)
@@ -147,6 +160,29 @@ static enum mr_code complete_some(struct s3 *s, struct mr_publish_item *items, s
     return first;
 }
 
+/* Those that seem to be lost, looked at again: a completion whose answer was lost may be at work yet, and some stores take its upload away before the object is
+ * there. That a landing is lost cannot be taken back. */
+static enum mr_code look_again(struct s3 *s, struct mr_publish_item *items, size_t count, enum mr_code first, struct mr_err *err)
+{
+    static const int64_t waits_ms[] = {1000, 3000, 8000};
+    for (size_t n = 0; n < MR_COUNT(waits_ms); n++) {
+        size_t gone = 0;
+        for (size_t i = 0; i < count; i++)
+            gone += items[i].code == MR_ENOENT;
+        if (gone == 0)
+            return first;
+        bool rested = s3_pause(s, waits_ms[n]);
+        first = MR_OK;
+        for (size_t i = 0; i < count; i++) {
+            if (items[i].code == MR_ENOENT)
+                items[i].code = rested ? look(s, &(struct completion){.item = &items[i]}, MR_ENOENT, err) : mr_err_set(err, MR_ECANCELED, "publish: the process is ending");
+            if (first == MR_OK)
+                first = items[i].code;
+        }
+    }
+    return first;
+}
+
 enum mr_code s3_publish(struct mr_zone *z, struct mr_publish_item *items, size_t count, struct mr_err *err)
 {
     enum mr_code first = MR_OK;
@@ -156,6 +192,7 @@ enum mr_code s3_publish(struct mr_zone *z, struct mr_publish_item *items, size_t
         if (first == MR_OK)
             first = code;
     }
+    first = look_again(s3_of(z), items, count, first, err);
     int fault = count && first == MR_OK ? MR_POINT(publish_renamed) : 0;
     if (fault == 0 && count && first == MR_OK)
         fault = MR_POINT(publish_synced);

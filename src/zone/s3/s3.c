@@ -104,6 +104,79 @@ void s3_done(struct s3_call *c)
     mr_buf_free(&c->body);
 }
 
+/* ---- is it there? ---- */
+
+static void on_listed(void *arg, const struct s3_item *item)
+{
+    struct s3_call *c = arg;
+    if (mr_str_eq(item->key, c->r.key))
+        c->size = item->size;
+}
+
+enum mr_code s3_head(struct s3 *s, struct s3_call *c, const char *path, struct mr_err *err)
+{
+    *c = (struct s3_call){.r = {.method = MR_STR("HEAD"), .key = mr_str_c(path)}};
+    enum mr_code code = s3_ask(s, c, "look at", err);
+    if (code != MR_ENOENT)
+        return code;
+    c->size = -1;
+    code = s3_list(s, (struct mr_header){MR_STR("list-type"), MR_STR("2")}, path, 0, on_listed, c, err);
+    if (code != MR_OK)
+        return code;
+    return c->size < 0 ? MR_ENOENT : mr_err_set(err, MR_EIO, "look at %s: it is listed, and said not to be there", path);
+}
+
+/* ---- time that passes ---- */
+
+struct s3_rest {
+    struct far_call far;
+    struct s3 *s3;
+    struct s3_rest *prev, *next;
+    uv_timer_t timer;
+    int64_t ms;
+    bool cut;
+};
+
+static void on_rest_closed(uv_handle_t *handle)
+{
+    struct s3_rest *r = MR_OF((uv_timer_t *)handle, struct s3_rest, timer);
+    far_over(&r->far);
+}
+
+static void rest_over(struct s3_rest *r)
+{
+    *(r->prev ? &r->prev->next : &r->s3->resting) = r->next;
+    if (r->next)
+        r->next->prev = r->prev;
+    uv_close((uv_handle_t *)&r->timer, on_rest_closed);
+}
+
+static void on_rested(uv_timer_t *timer)
+{
+    rest_over(MR_OF(timer, struct s3_rest, timer));
+}
+
+static void rest_begin(struct far_call *call)
+{
+    struct s3_rest *r = MR_OF(call, struct s3_rest, far);
+    struct s3 *s = r->s3;
+    r->next = s->resting;
+    if (s->resting)
+        s->resting->prev = r;
+    s->resting = r;
+    r->cut = s->over;
+    uv_timer_init(&s->loop->uv, &r->timer);
+    uv_timer_start(&r->timer, on_rested, s->over ? 0 : (uint64_t)r->ms, 0);
+}
+
+bool s3_pause(struct s3 *s, int64_t ms)
+{
+    struct s3_rest r = {.far.begin = rest_begin, .s3 = s, .ms = ms};
+    far_start(&s->far, &r.far);
+    far_wait(&r.far);
+    return !r.cut;
+}
+
 /* ---- a note in the ledger ---- */
 
 struct note_call {
@@ -311,6 +384,10 @@ static void on_time_up(uv_timer_t *timer)
         mr_s3_cancel(&c->r);
         leave(c);
         cancel(c);
+    }
+    while (s->resting) {
+        s->resting->cut = true;
+        rest_over(s->resting);
     }
 }
 

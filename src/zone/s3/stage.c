@@ -36,6 +36,7 @@ struct upload {
     char *path, *landing;
     char id[S3_UPLOAD_ID_MAX]; /* "": not begun */
     bool noted;                /* the ledger knows its key */
+    bool again;                /* begun more than once, perhaps: what is found under its key may come late */
     int fd;                    /* the part that grows */
     size_t tail;               /* its bytes */
     struct part *under_way[AT_ONCE]; /* of part n at n % AT_ONCE */
@@ -83,7 +84,7 @@ static enum mr_code abort_one(struct s3 *s, const char *path, const char *id, st
 }
 
 /* Every upload under this key but one. */
-static enum mr_code abort_all(struct s3 *s, const char *path, const char *but, struct mr_err *err)
+static enum mr_code abort_others(struct s3 *s, const char *path, const char *but, struct mr_err *err)
 {
     enum mr_code code;
     size_t found;
@@ -97,22 +98,26 @@ static enum mr_code abort_all(struct s3 *s, const char *path, const char *but, s
     return code;
 }
 
+enum mr_code s3_abort_all(struct s3 *s, const char *path, struct mr_err *err)
+{
+    return abort_others(s, path, "", err);
+}
+
 enum mr_code s3_abort(struct mr_zone *z, const char *path, const char *id, struct mr_err *err)
 {
     int fault = MR_POINT(resume_sweep);
     if (fault)
         return mr_err_sys(err, fault, "abort upload %s", path);
-    return id[0] ? abort_one(s3_of(z), path, id, err) : abort_all(s3_of(z), path, "", err);
+    return id[0] ? abort_one(s3_of(z), path, id, err) : s3_abort_all(s3_of(z), path, err);
 }
 
-/* Ended and forgotten; a failure is left to whoever sweeps. */
-static void end_upload(struct s3 *s, const char *path, const char *id)
+/* Ended and forgotten; what could not be ended, or may be begun yet by a request that is on its way, is left to whoever sweeps. */
+static void end_upload(struct s3 *s, const char *path, const char *id, bool again)
 {
-    struct mr_stage_note note = {.path = mr_str_c(path), .gone = true};
-    enum mr_code code = id[0] ? abort_one(s, path, id, NULL) : abort_all(s, path, "", NULL);
-    if (code == MR_OK)
-        code = s3_note(s, &note, NULL);
-    (void)code;
+    enum mr_code code = id[0] && !again ? abort_one(s, path, id, NULL) : s3_abort_all(s, path, NULL);
+    struct mr_stage_note note = {.path = mr_str_c(path), .upload = mr_str_c(again ? "" : id), .gone = code == MR_OK && id[0] && !again, .orphan = true};
+    code = s3_note(s, &note, NULL);
+    (void)code; /* then it is found once this process has ended */
 }
 
 /* ---- its beginning ---- */
@@ -135,14 +140,12 @@ static enum mr_code create(struct upload *u, struct mr_err *err)
     const struct mr_header headers[] = {{MR_STR("Content-Type"), mr_str_c(content_type(u->path))}, {MR_STR("x-amz-meta-landing"), mr_str_c(u->landing)}};
     struct s3_call c = {.r = {.method = MR_STR("POST"), .key = mr_str_c(u->path), .query = query, .query_count = 1, .headers = headers, .headers_count = 2}};
     enum mr_code code = s3_ask(u->s3, &c, "begin upload", err);
-    bool repeated = c.repeated;
+    u->again = c.repeated;
     if (code == MR_OK)
         code = s3_read_upload(mr_buf_str(&c.body), u->id, err);
     s3_done(&c);
     /* a try whose answer was lost may have begun another one, which nobody would know of */
-    if (code == MR_OK && repeated && (code = abort_all(u->s3, u->path, u->id, err)) != MR_OK)
-        u->id[0] = '\0'; /* by its key, then: both */
-    return code;
+    return code == MR_OK && u->again ? abort_others(u->s3, u->path, u->id, err) : code;
 }
 
 static enum mr_code begin(struct upload *u, struct mr_err *err)
@@ -378,7 +381,7 @@ static enum mr_code all_sent(struct upload *u, struct mr_err *err)
             mr_buf_putc(&u->staged, ',');
         mr_json_put_string(&u->staged, mr_str_c(u->etags[i]));
     }
-    mr_buf_puts(&u->staged, "]}");
+    mr_buf_puts(&u->staged, u->again ? "],\"again\":true}" : "]}");
     if (u->staged.failed)
         return mr_err_sys(err, ENOMEM, "stage %s", u->path);
     fault = MR_POINT(stage_synced);
@@ -409,7 +412,7 @@ void s3_stage_close(struct mr_stage_file *file, bool drop)
     enum mr_code code = settle(u, NULL); /* what it sends is ours */
     (void)code;
     if (drop && u->noted)
-        end_upload(u->s3, u->path, u->id);
+        end_upload(u->s3, u->path, u->id, u->again);
     upload_free(u);
 }
 
@@ -419,6 +422,6 @@ void s3_unstage(struct mr_zone *z, const char *staged, const char *path)
     mr_buf_init(&id, S3_UPLOAD_ID_MAX);
     struct mr_str text = mr_str_c(staged);
     if (mr_json_check(text, NULL) == MR_OK && mr_json_string(mr_json_at(text, MR_STR("/upload")), &id) && !id.failed && id.n)
-        end_upload(s3_of(z), path, mr_buf_cstr(&id));
+        end_upload(s3_of(z), path, mr_buf_cstr(&id), mr_json_at(text, MR_STR("/again")).type != MR_JSON_ABSENT);
     mr_buf_free(&id);
 }

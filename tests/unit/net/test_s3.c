@@ -111,7 +111,9 @@ static void an_answer_means_one_thing(void **state)
         {MR_CLIENT_OK, 403, ERROR("SignatureDoesNotMatch"), "", S3_DENIED},
         {MR_CLIENT_OK, 403, "", "", S3_DENIED},
         {MR_CLIENT_OK, 404, ERROR("NoSuchKey"), "", S3_NOT_FOUND},
-        {MR_CLIENT_OK, 404, "", "", S3_NOT_FOUND},
+        {MR_CLIENT_OK, 404, "", "", S3_AGAIN}, /* of something in between; to HEAD it is S3_NOT_FOUND */
+        {MR_CLIENT_OK, 404, "404 page not found", "", S3_AGAIN},
+        {MR_CLIENT_OK, 404, ERROR("NoSuchLifecycleConfiguration"), "", S3_NOT_FOUND},
         {MR_CLIENT_OK, 404, ERROR("NoSuchUpload"), "", S3_NO_UPLOAD},
         {MR_CLIENT_OK, 404, ERROR("NoSuchBucket"), "", S3_FAILED},
         {MR_CLIENT_OK, 412, ERROR("PreconditionFailed"), "", S3_EXISTS},
@@ -141,10 +143,12 @@ static void an_answer_means_one_thing(void **state)
     for (size_t i = 0; i < MR_COUNT(cases); i++) {
         const struct meaning *c = &cases[i];
         struct s3_error error;
-        enum s3_verdict got = s3_judge(&(struct s3_answer){c->cause, c->status, mr_str_c(c->body), mr_str_c(c->region)}, &error);
+        enum s3_verdict got = s3_judge(&(struct s3_answer){c->cause, c->status, mr_str_c(c->body), false, mr_str_c(c->region)}, &error);
         if (got != c->verdict)
             fail_msg("case %zu: %s", i, s3_verdict_name(got));
     }
+    struct s3_error told;
+    assert_int_equal(s3_judge(&(struct s3_answer){.cause = MR_CLIENT_OK, .status = 404, .head = true}, &told), S3_NOT_FOUND);
 }
 
 static void what_is_no_answer_of_s3_is_told(void **state)

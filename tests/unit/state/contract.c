@@ -390,8 +390,13 @@ static void uploads_are_told_once_their_instance_has_ended(void **state)
     assert_int_equal(note_upload(f, &old, MR_STR("L3"), "e/late", ""), MR_EEPOCH);
     assert_int_equal(note_upload(f, &old, MR_STR("L2"), "c/asked", "u3"), MR_OK);
     assert_string_equal(left_uploads(f), "L2 b/known \"u2\"\nL2 c/asked \"u3\"\n");
-    const struct mr_str ended[] = {MR_STR("b/known"), MR_STR("c/asked")};
-    assert_int_equal(WAIT_DONE(f, mr_store_uploads_gone(f->store, ended, 2, fix_on_done, f)), MR_OK);
+    /* what one that lives has given up is told at once, and not yet settled */
+    const struct mr_upload given_up = {.path = MR_STR("f/given"), .id = MR_STR("u4"), .orphan = true};
+    assert_int_equal(note_upload(f, &f->self, MR_STR("L4"), "f/given", ""), MR_OK);
+    assert_int_equal(WAIT_DONE(f, mr_store_upload(f->store, &f->self, &given_up, fix_on_done, f)), MR_OK);
+    assert_string_equal(left_uploads(f), "L2 b/known \"u2\"\nL2 c/asked \"u3\"\nL4 f/given \"u4\"\n");
+    const struct mr_str ended[] = {MR_STR("b/known"), MR_STR("c/asked"), MR_STR("f/given")};
+    assert_int_equal(WAIT_DONE(f, mr_store_uploads_gone(f->store, ended, 3, fix_on_done, f)), MR_OK);
     assert_string_equal(left_uploads(f), "");
 }
 
