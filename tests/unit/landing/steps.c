@@ -2,6 +2,8 @@
 /* steps.c - stage, decide, publish as a door lives through them, looked at from the zone, the store and the callbacks. */
 #include "unit/landing/tests.h"
 
+#include <sys/stat.h>
+
 static void what_is_decided_is_published_and_not_before(void **state)
 {
     struct rig *r = *state;
@@ -344,6 +346,74 @@ static void ids_seen_before_drop_the_landing_whole(void **state)
     assert_int_equal(rig_staged(r), 0);
 }
 
+/* ---- for others ---- */
+
+static void on_other(void *arg, const struct mr_err *err, const struct mr_instance *instance)
+{
+    struct mr_instance *other = arg;
+    RIG_NEED(err->code == MR_OK);
+    *other = *instance;
+}
+
+static void on_done(void *arg, const struct mr_err *err)
+{
+    RIG_NEED(err->code == MR_OK);
+    *(bool *)arg = true;
+}
+
+static void on_other_decided(void *arg, const struct mr_decided *decided)
+{
+    RIG_NEED(decided->code == MR_OK);
+    *(int64_t *)arg = decided->number;
+}
+
+/* Another process decides a landing of one line, and dies before it publishes it. Its number. */
+static int64_t decided_by_one_that_died(struct rig *r)
+{
+    struct mr_instance other = {.epoch = 0};
+    char folder[256], path[288];
+    int64_t number = 0;
+    bool done = false;
+    mr_store_instance_begin(r->store, 60000, on_other, &other);
+    while (!other.epoch)
+        rig_turn(r);
+    snprintf(folder, sizeof folder, "%s/_staging/%s", r->raw, other.id);
+    snprintf(path, sizeof path, "%s/x.part", folder);
+    assert_int_equal(mkdir(folder, 0750), 0);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    assert_true(fputs("{}\n", f) >= 0 && fclose(f) == 0);
+    struct mr_zone_file file = {.stream = MR_STR("t"), .path = MR_STR("source=shop/stream=t/ingest_date=2026-11-22/x.ndjson"), .staged = mr_str_c(path + strlen(r->raw) + 1), .rows = 1, .bytes = 3};
+    const struct mr_decision d = {.instance = other, .landing = MR_STR("of-another"), .source = MR_STR("shop"), .run = MR_STR(""), .day = 20779, .files = &file, .files_count = 1, .records = 1, .bytes = 3};
+    mr_store_decide(r->store, &d, on_other_decided, &number);
+    while (!number)
+        rig_turn(r);
+    mr_store_instance_renew(r->store, &other, -1000, on_done, &done); /* its lease runs out */
+    while (!done)
+        rig_turn(r);
+    return number;
+}
+
+static void what_is_published_for_one_that_died_lowers_no_mark(void **state)
+{
+    struct rig *r = *state;
+    struct act mine;
+    struct mr_zone_id id;
+    bool done = false;
+    int64_t theirs = decided_by_one_that_died(r);
+    act_begin(&mine, r, "till", MR_LANDING_ROLLING);
+    assert_int_equal(act_add(&mine, "sales", "s", 5), MR_OK);
+    assert_int_equal(act_land(&mine), MR_OK);
+    assert_true(mine.number > theirs);
+    mr_landings_finish_others(r->ls, on_done, &done);
+    while (!done)
+        rig_turn(r);
+    assert_string_equal(rig_landing_state(r, "of-another"), "published");
+    assert_int_equal(rig_lines(r), 6);
+    assert_int_equal(mr_zone_identity(r->zone, &id, &r->err), MR_OK);
+    assert_int_equal(id.highest_decided, mine.number);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, rig_up, rig_down)
 const struct CMUnitTest steps_tests[] = {
     TEST(what_is_decided_is_published_and_not_before),
@@ -362,5 +432,6 @@ const struct CMUnitTest steps_tests[] = {
     TEST(a_close_waits_until_the_loss_is_noted),
     TEST(a_close_abandons_what_is_open_and_finishes_what_is_in_the_store),
     TEST(ids_seen_before_drop_the_landing_whole),
+    TEST(what_is_published_for_one_that_died_lowers_no_mark),
 };
 const size_t steps_tests_count = MR_COUNT(steps_tests);
