@@ -13,11 +13,11 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "lib"))
 import case  # noqa: E402
 from postgres import PASSWORD, QUOTED, Postgres, tool  # noqa: E402
+from server import until  # noqa: E402
 
 TEST = sys.argv[1]
 sys.argv[1:2] = []
@@ -62,7 +62,7 @@ def whole(schema, steps):
 
 class Between:
     """A wire to the server that meddles with the n-th COMMIT: `lost`, the server commits and nobody hears of it; `cut`, it never arrives; `late`, the
-    client is cut off, and the server gets it a moment later."""
+    client is cut off, and the server gets it once the client has looked what became of it."""
 
     def __init__(self, how, n):
         self.how, self.n, self.commits = how, n, 0
@@ -77,7 +77,7 @@ class Between:
             except OSError:
                 return
             upstream = socket.create_connection(("127.0.0.1", server().port))
-            state = {"mute": False}
+            state = {"mute": False, "ended": threading.Event()}
             threading.Thread(target=self.up, args=(client, upstream, state), daemon=True).start()
             threading.Thread(target=self.down, args=(upstream, client, state), daemon=True).start()
 
@@ -99,11 +99,10 @@ class Between:
         if self.how == "lost":
             upstream.sendall(data)
             upstream.settimeout(10)
-            while server().psql("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'millrace' AND state <> 'idle'") != "0":
-                time.sleep(0.01)
+            until("it has committed", lambda: server().psql("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'millrace' AND state <> 'idle'") == "0", every=0.01)
         elif self.how == "late":
             self.end(client)
-            time.sleep(1)
+            state["ended"].wait(20)              # its transaction, by the client's next connection
             try:
                 upstream.sendall(data)
             except OSError:
@@ -115,10 +114,11 @@ class Between:
         try:
             while data := upstream.recv(65536):
                 if state["mute"]:
-                    return
+                    break
                 client.sendall(data)
         except OSError:
             pass
+        state["ended"].set()
         if not state["mute"]:
             self.end(client, upstream)
 
@@ -231,10 +231,7 @@ def test_each_step_is_won_by_one_though_the_server_dies_in_between():
 
 
 def until_above(own, version):
-    end = time.monotonic() + 60
-    while int(own.psql("SELECT coalesce(max(version), 0) FROM climb.positions")) < min(version, 280):
-        case.true(time.monotonic() < end, "the climbers stand still")
-        time.sleep(0.02)
+    until("the climbers climb", lambda: int(own.psql("SELECT coalesce(max(version), 0) FROM climb.positions")) >= min(version, 280), 60)
 
 
 def test_of_several_hosts_the_deaf_one_does_not_hold_up_the_next():
