@@ -50,7 +50,7 @@ void local_folder_gone(struct local *l, const char *path);
 
 enum mr_code local_stage_create(struct mr_zone *z, const struct mr_stage_name *name, struct mr_stage_file **out, struct mr_err *err);
 enum mr_code local_stage_write(struct mr_stage_file *file, struct mr_str bytes, struct mr_err *err);
-enum mr_code local_stage_sync(struct mr_stage_file *file, uint32_t *crc32c, int64_t *bytes, struct mr_err *err);
+enum mr_code local_stage_sync(struct mr_stage_file *file, struct mr_err *err);
 const char *local_stage_staged(const struct mr_stage_file *file);
 void local_stage_close(struct mr_stage_file *file, bool drop);
 void local_unstage(struct mr_zone *z, const char *staged, const char *path);

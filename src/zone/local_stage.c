@@ -2,14 +2,12 @@
 /* local_stage.c - a file that no reader can see yet.
  *
  * happy path    create -> write ... -> sync (file, then its folder) -> closed, to be published by its staged path
- * ways to fail  any write or sync that failed makes the file suspect for ever: the kernel may have dropped its dirty
- * pages, and a second sync would say "fine". It can only be dropped. on close      dropped: deleted; else it stays for
- * publish, or for the sweep of the next start */
+ * ways to fail  a write or sync that fails makes it suspect (zone.c)
+ * on close      dropped: deleted; else it stays for publish, or for the sweep of the next start */
 #include "local.h"
 
 #include "millrace/fault.h"
 #include "millrace/file.h"
-#include "millrace/hash.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -21,9 +19,6 @@ struct stage_file {
     struct mr_stage_file base;
     struct local *l;
     int fd;
-    bool suspect;
-    uint32_t crc;
-    int64_t bytes;
     char staged[]; /* relative to the zone */
 };
 
@@ -62,36 +57,17 @@ enum mr_code local_stage_create(struct mr_zone *z, const struct mr_stage_name *n
     return MR_OK;
 }
 
-static enum mr_code suspect(struct stage_file *f, enum mr_code code)
-{
-    f->suspect = true;
-    return code;
-}
-
-static enum mr_code refuse_suspect(const struct stage_file *f, struct mr_err *err)
-{
-    return mr_err_set(err, MR_EIO, "%s: an earlier write or sync of it failed", f->staged);
-}
-
 enum mr_code local_stage_write(struct mr_stage_file *file, struct mr_str bytes, struct mr_err *err)
 {
     struct stage_file *f = stage_of(file);
-    if (f->suspect)
-        return refuse_suspect(f, err);
     int fault = MR_POINT(stage_write);
-    if (fault)
-        return suspect(f, mr_err_sys(err, fault, "write %zu bytes to %s", bytes.n, f->staged));
-    enum mr_code code = mr_write_all(f->fd, bytes.p, bytes.n, f->staged, err);
-    if (code != MR_OK)
-        return suspect(f, code);
-    f->crc = mr_crc32c(f->crc, bytes.p, bytes.n);
-    f->bytes += (int64_t)bytes.n;
-    return MR_OK;
+    return fault ? mr_err_sys(err, fault, "write %zu bytes to %s", bytes.n, f->staged) : mr_write_all(f->fd, bytes.p, bytes.n, f->staged, err);
 }
 
 /* The folder's entry too: a decided landing whose file has no name after a power cut is lost. */
-static enum mr_code sync_both(struct stage_file *f, struct mr_err *err)
+enum mr_code local_stage_sync(struct mr_stage_file *file, struct mr_err *err)
 {
+    struct stage_file *f = stage_of(file);
     int fault = MR_POINT(stage_sync);
     if (fault)
         return mr_err_sys(err, fault, "sync %s", f->staged);
@@ -108,19 +84,6 @@ static enum mr_code sync_both(struct stage_file *f, struct mr_err *err)
         return code;
     fault = MR_POINT(stage_synced);
     return fault ? mr_err_sys(err, fault, "sync %s", f->staged) : MR_OK;
-}
-
-enum mr_code local_stage_sync(struct mr_stage_file *file, uint32_t *crc32c, int64_t *bytes, struct mr_err *err)
-{
-    struct stage_file *f = stage_of(file);
-    if (f->suspect)
-        return refuse_suspect(f, err);
-    enum mr_code code = sync_both(f, err);
-    if (code != MR_OK)
-        return suspect(f, code);
-    *crc32c = f->crc;
-    *bytes = f->bytes;
-    return MR_OK;
 }
 
 const char *local_stage_staged(const struct mr_stage_file *file)

@@ -15,7 +15,7 @@ struct mr_zone_place {
     enum mr_code (*instance)(struct mr_zone *z, const char *instance, struct mr_stage_ledger *ledger, struct mr_err *err);
     enum mr_code (*stage_create)(struct mr_zone *z, const struct mr_stage_name *name, struct mr_stage_file **out, struct mr_err *err);
     enum mr_code (*stage_write)(struct mr_stage_file *f, struct mr_str bytes, struct mr_err *err);
-    enum mr_code (*stage_sync)(struct mr_stage_file *f, uint32_t *crc32c, int64_t *bytes, struct mr_err *err);
+    enum mr_code (*stage_sync)(struct mr_stage_file *f, struct mr_err *err);
     const char *(*stage_staged)(const struct mr_stage_file *f);
     void (*stage_close)(struct mr_stage_file *f, bool drop);
     void (*unstage)(struct mr_zone *z, const char *staged, const char *path);
@@ -41,6 +41,10 @@ struct mr_zone {
 };
 struct mr_stage_file {
     const struct mr_zone_place *place;
+    /* zone.c's */
+    bool suspect; /* a write or sync of it failed */
+    uint32_t crc;
+    int64_t bytes;
 };
 
 extern const struct mr_zone_place mr_zone_local, mr_zone_s3;

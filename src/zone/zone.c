@@ -4,6 +4,7 @@
 
 #include "place.h"
 
+#include "millrace/hash.h"
 #include "millrace/json.h"
 
 #include <errno.h>
@@ -149,14 +150,38 @@ enum mr_code mr_stage_file_create(struct mr_zone *z, const struct mr_stage_name 
     return z->place->stage_create(z, name, out, err);
 }
 
+/* For ever: bytes may be missing in its middle, or the kernel may have dropped its dirty pages, and a second sync would say "fine". It can only be dropped. */
+static enum mr_code suspect(struct mr_stage_file *f, enum mr_code code)
+{
+    f->suspect = code != MR_OK;
+    return code;
+}
+
+static enum mr_code refuse_suspect(struct mr_err *err)
+{
+    return mr_err_set(err, MR_EIO, "a staged file of which an earlier write or sync failed");
+}
+
 enum mr_code mr_stage_file_write(struct mr_stage_file *f, struct mr_str bytes, struct mr_err *err)
 {
-    return f->place->stage_write(f, bytes, err);
+    if (f->suspect)
+        return refuse_suspect(err);
+    enum mr_code code = suspect(f, f->place->stage_write(f, bytes, err));
+    if (code != MR_OK)
+        return code;
+    f->crc = mr_crc32c(f->crc, bytes.p, bytes.n);
+    f->bytes += (int64_t)bytes.n;
+    return MR_OK;
 }
 
 enum mr_code mr_stage_file_sync(struct mr_stage_file *f, uint32_t *crc32c, int64_t *bytes, struct mr_err *err)
 {
-    return f->place->stage_sync(f, crc32c, bytes, err);
+    if (f->suspect)
+        return refuse_suspect(err);
+    enum mr_code code = suspect(f, f->place->stage_sync(f, err));
+    *crc32c = f->crc;
+    *bytes = f->bytes;
+    return code;
 }
 
 const char *mr_stage_file_staged(const struct mr_stage_file *f)

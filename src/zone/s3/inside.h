@@ -88,7 +88,7 @@ MR_MUST enum mr_code s3_temporary(struct s3 *s, int *fd, struct mr_err *err); /*
 /* stage.c */
 enum mr_code s3_stage_create(struct mr_zone *z, const struct mr_stage_name *name, struct mr_stage_file **out, struct mr_err *err);
 enum mr_code s3_stage_write(struct mr_stage_file *file, struct mr_str bytes, struct mr_err *err);
-enum mr_code s3_stage_sync(struct mr_stage_file *file, uint32_t *crc32c, int64_t *bytes, struct mr_err *err);
+enum mr_code s3_stage_sync(struct mr_stage_file *file, struct mr_err *err);
 const char *s3_stage_staged(const struct mr_stage_file *file);
 void s3_stage_close(struct mr_stage_file *file, bool drop);
 void s3_unstage(struct mr_zone *z, const char *staged, const char *path);

@@ -114,8 +114,10 @@ static enum mr_code end(struct s3 *s, struct completion *c, struct mr_err *err)
     else if (code == MR_EIO) /* parts that are gone are lost; a bucket that is gone may come back */
         code = look(s, c, strstr(c->call.err.msg, "InvalidPart") ? MR_ENOENT : MR_EIO, err);
     s3_done(&c->call);
-    if (code == MR_OK && c->again)
-        code = end_strays(s, c, err);
+    if (c->again && (code == MR_OK || code == MR_ENOENT)) {
+        enum mr_code noted = end_strays(s, c, code == MR_OK ? err : NULL);
+        code = code == MR_OK ? noted : code;
+    }
     return code;
 }
 
@@ -160,6 +162,11 @@ static enum mr_code complete_some(struct s3 *s, struct mr_publish_item *items, s
     return first;
 }
 
+static bool seems_lost(const struct mr_publish_item *item)
+{
+    return item->code == MR_ENOENT && item->staged[0] == '{'; /* what was staged in a directory will not come */
+}
+
 /* Those that seem to be lost, looked at again: a completion whose answer was lost may be at work yet, and some stores take its upload away before the object is
  * there. That a landing is lost cannot be taken back. */
 static enum mr_code look_again(struct s3 *s, struct mr_publish_item *items, size_t count, enum mr_code first, struct mr_err *err)
@@ -168,13 +175,13 @@ static enum mr_code look_again(struct s3 *s, struct mr_publish_item *items, size
     for (size_t n = 0; n < MR_COUNT(waits_ms); n++) {
         size_t gone = 0;
         for (size_t i = 0; i < count; i++)
-            gone += items[i].code == MR_ENOENT;
+            gone += seems_lost(&items[i]);
         if (gone == 0)
             return first;
         bool rested = s3_pause(s, waits_ms[n]);
         first = MR_OK;
         for (size_t i = 0; i < count; i++) {
-            if (items[i].code == MR_ENOENT)
+            if (seems_lost(&items[i]))
                 items[i].code = rested ? look(s, &(struct completion){.item = &items[i]}, MR_ENOENT, err) : mr_err_set(err, MR_ECANCELED, "publish: the process is ending");
             if (first == MR_OK)
                 first = items[i].code;

@@ -5,7 +5,7 @@
  * Some parts of a file are under way while the next one grows; all that are under way share one bound (s3_take).
  *
  * happy path    create: nothing is asked. The first part that is full, or the sync, notes the key, begins the upload, notes its id, and sends parts
- * ways to fail  a part that is not taken, an upload that somebody has ended: the file is suspect for ever and can only be dropped
+ * ways to fail  a part that is not taken, an upload that somebody has ended: the file is suspect (zone.c)
  * on close      dropped: the upload is aborted and forgotten. What a dead process leaves is in the ledger: s3_abort() by whoever comes next */
 #include "inside.h"
 
@@ -42,9 +42,6 @@ struct upload {
     struct part *under_way[AT_ONCE]; /* of part n at n % AT_ONCE */
     char **etags;                    /* of those that have arrived */
     size_t parts, arrived;           /* sent; parts - arrived are under way */
-    uint32_t crc;
-    int64_t bytes;
-    bool suspect;
     struct mr_buf staged;
 };
 
@@ -232,7 +229,7 @@ static void sha256_of(struct part *p)
 static enum mr_code room_for_etag(struct upload *u, struct mr_err *err)
 {
     if (u->parts == PARTS_MAX)
-        return mr_err_set(err, MR_ETOOBIG, "%s: more than %d parts, %lld bytes; land less at once", u->path, PARTS_MAX, (long long)u->bytes);
+        return mr_err_set(err, MR_ETOOBIG, "%s: more than %d parts, %lld bytes; land less at once", u->path, PARTS_MAX, (long long)u->base.bytes);
     if (u->parts & (u->parts - 1))
         return MR_OK; /* grows at powers of two */
     char **grown = realloc(u->etags, (u->parts ? 2 * u->parts : 1) * sizeof *grown);
@@ -335,35 +332,16 @@ enum mr_code s3_stage_create(struct mr_zone *z, const struct mr_stage_name *name
     return MR_OK;
 }
 
-static enum mr_code suspect(struct upload *u, enum mr_code code)
-{
-    u->suspect = true;
-    return code;
-}
-
-static enum mr_code refuse_suspect(const struct upload *u, struct mr_err *err)
-{
-    return mr_err_set(err, MR_EIO, "%s: an earlier part of it failed", u->path);
-}
-
 enum mr_code s3_stage_write(struct mr_stage_file *file, struct mr_str bytes, struct mr_err *err)
 {
     struct upload *u = upload_of(file);
-    if (u->suspect)
-        return refuse_suspect(u, err);
     int fault = MR_POINT(stage_write);
-    if (fault)
-        return suspect(u, mr_err_sys(err, fault, "stage %zu bytes of %s", bytes.n, u->path));
-    enum mr_code code = append(u, bytes, err);
-    if (code != MR_OK)
-        return suspect(u, code);
-    u->crc = mr_crc32c(u->crc, bytes.p, bytes.n);
-    u->bytes += (int64_t)bytes.n;
-    return MR_OK;
+    return fault ? mr_err_sys(err, fault, "stage %zu bytes of %s", bytes.n, u->path) : append(u, bytes, err);
 }
 
-static enum mr_code all_sent(struct upload *u, struct mr_err *err)
+enum mr_code s3_stage_sync(struct mr_stage_file *file, struct mr_err *err)
 {
+    struct upload *u = upload_of(file);
     int fault = MR_POINT(stage_sync);
     if (fault)
         return mr_err_sys(err, fault, "stage %s", u->path);
@@ -386,19 +364,6 @@ static enum mr_code all_sent(struct upload *u, struct mr_err *err)
         return mr_err_sys(err, ENOMEM, "stage %s", u->path);
     fault = MR_POINT(stage_synced);
     return fault ? mr_err_sys(err, fault, "stage %s", u->path) : MR_OK;
-}
-
-enum mr_code s3_stage_sync(struct mr_stage_file *file, uint32_t *crc32c, int64_t *bytes, struct mr_err *err)
-{
-    struct upload *u = upload_of(file);
-    if (u->suspect)
-        return refuse_suspect(u, err);
-    enum mr_code code = all_sent(u, err);
-    if (code != MR_OK)
-        return suspect(u, code);
-    *crc32c = u->crc;
-    *bytes = u->bytes;
-    return MR_OK;
 }
 
 const char *s3_stage_staged(const struct mr_stage_file *file)

@@ -177,12 +177,12 @@ static void what_others_left_is_aborted_by_id_or_by_key(struct far *f)
     NEED(mr_zone_abort(f->zone, a.path, f->notes[1].upload, &f->err) == MR_OK);
     NEED(mr_zone_abort(f->zone, a.path, f->notes[1].upload, &f->err) == MR_OK); /* it is not there: fine */
     NEED(mr_zone_abort(f->zone, b.path, "", &f->err) == MR_OK);
-    NEED(mr_zone_publish(f->zone, &a, 1, &f->err) == MR_ENOENT);
-    NEED(mr_zone_publish(f->zone, &b, 1, &f->err) == MR_ENOENT);
-    NEED(mr_zone_publish(f->zone, &twice, 1, &f->err) == MR_ENOENT);
-    forget(&a);
-    forget(&b);
-    forget(&twice);
+    struct mr_publish_item all[] = {a, b, twice};
+    NEED(mr_zone_publish(f->zone, all, MR_COUNT(all), &f->err) == MR_ENOENT);
+    for (size_t i = 0; i < MR_COUNT(all); i++) {
+        NEED(all[i].code == MR_ENOENT);
+        forget(&all[i]);
+    }
 }
 
 static void what_was_staged_in_a_directory_is_lost_here(struct far *f)
