@@ -22,6 +22,7 @@ enum mr_type {                /* field at `offset` of the owner's struct */
     MR_T_SECRETS,             /* struct mr_secrets: a list, or one    */
     MR_T_MAP,                 /* a struct inside: rows in `sub`; absent: its defaults, if none is mandatory (see MR_OPT_PRESENT) */
     MR_T_LIST,                /* struct mr_list of structs of `sub_size` bytes: rows in `sub` */
+    MR_T_PAIRS,               /* struct mr_pairs: a map of any names to plain values */
     MR_T_LISTEN               /* char *: host:port, [v6]:port; checked, port 0 allowed */
 };
 enum mr_option_flag {
@@ -39,12 +40,16 @@ struct mr_secret {
 struct mr_strings { char **items; size_t count; };
 struct mr_secrets { struct mr_secret *items; size_t count; };
 struct mr_list { void *items; size_t count; };
+/* In the order of the file; no name is empty or there twice. A value is the text as written (true, 100), or what its reference holds: it may be
+ * a secret, so no message shows it. Where one stands: mr_config_where(errors, where, "row.name"), dots in the name or not. */
+struct mr_pair { char *name, *value; };
+struct mr_pairs { struct mr_pair *items; size_t count; };
 
 struct mr_option {
     const char *name;         /* NULL ends the table */
     enum mr_type type;
     size_t offset;
-    const char *def, *min, *max; /* as a person would write them; NULL: none (STRING: NULL, numbers: 0). STRINGS, SECRETS, LIST: min and max
+    const char *def, *min, *max; /* as a person would write them; NULL: none (STRING: NULL, numbers: 0). STRINGS, SECRETS, LIST, PAIRS: min and max
                                     count the items, def of STRINGS is "a, b" */
     const char *doc;          /* a sentence or two: what it does, what it trades, what to take if unsure */
     unsigned flags;

@@ -68,6 +68,7 @@ void mr_option_expected(const struct mr_option *row, struct mr_buf *out)
     case MR_T_SECRETS:  mr_buf_puts(out, "one or a list of \"${env:NAME}\" or \"${file:PATH}\""); break;
     case MR_T_MAP:      mr_buf_puts(out, row->flags & MR_OPT_SCALAR ? "a text or a map" : "a map"); break;
     case MR_T_LIST:     mr_buf_puts(out, "a list of maps"); break;
+    case MR_T_PAIRS:    mr_buf_puts(out, "a map of names to plain values"); break;
     }
 }
 
@@ -77,18 +78,24 @@ static void put_found(const struct mr_node *node, struct mr_buf *out)
     mr_buf_puts(out, mr_node_is_null(node) ? "nothing" : kinds[node->kind]);
 }
 
-static void mismatch(struct mr_fill *fill, const struct mr_option *row, const struct mr_node *node)
+static void mismatch_with(struct mr_fill *fill, const char *expected, const struct mr_node *node)
 {
     if (node->kind == MR_NODE_BAD)
         return;
-    struct mr_buf why;
-    mr_buf_init(&why, WHY_MAX);
-    mr_buf_puts(&why, "expected ");
-    mr_option_expected(row, &why);
-    mr_buf_puts(&why, ", found ");
-    put_found(node, &why);
-    mr_fill_error(fill, node->at, "%s", mr_buf_cstr(&why));
-    mr_buf_free(&why);
+    struct mr_buf found;
+    mr_buf_init(&found, WHY_MAX);
+    put_found(node, &found);
+    mr_fill_error(fill, node->at, "expected %s, found %s", expected, mr_buf_cstr(&found));
+    mr_buf_free(&found);
+}
+
+static void mismatch(struct mr_fill *fill, const struct mr_option *row, const struct mr_node *node)
+{
+    struct mr_buf expected;
+    mr_buf_init(&expected, WHY_MAX);
+    mr_option_expected(row, &expected);
+    mismatch_with(fill, mr_buf_cstr(&expected), node);
+    mr_buf_free(&expected);
 }
 
 /* -- one plain value ------------------------------------------------------------------------------------------------------ */
@@ -428,6 +435,52 @@ static bool fill_list(struct mr_fill *fill, const struct mr_option *row, struct 
     return ok;
 }
 
+/* -- pairs ------------------------------------------------------------------------------------------------------------------ */
+
+/* A name is anything: in front of a message it is cut, and its controls are out. */
+static size_t enter_name(struct mr_fill *fill, struct mr_str name)
+{
+    struct mr_buf quoted;
+    mr_buf_init(&quoted, WHY_MAX);
+    mr_config_quote(&quoted, name);
+    struct mr_str inner = {mr_buf_cstr(&quoted) + (quoted.n > 0), quoted.n > 2 ? quoted.n - 2 : 0};
+    size_t before = mr_fill_enter(fill, inner);
+    mr_buf_free(&quoted);
+    return before;
+}
+
+static bool fill_pair(struct mr_fill *fill, struct mr_pair *out, const struct mr_entry *entry)
+{
+    static const struct mr_option value = {.type = MR_T_STRING};
+    if (entry->key.n == 0) {
+        mr_fill_error(fill, entry->at, "expected a name, found an empty text");
+        return false;
+    }
+    size_t before = enter_name(fill, entry->key);
+    bool plain = entry->value->kind == MR_NODE_SCALAR && !mr_node_is_null(entry->value);
+    if (!plain)
+        mismatch_with(fill, "a plain value", entry->value);
+    bool ok = plain && fill_plain(fill, &value, &out->value, entry->value);
+    out->name = mr_config_dup(entry->key);
+    mr_fill_leave(fill, before);
+    return ok;
+}
+
+/* That no name is there twice the document has seen to. */
+static bool fill_pairs(struct mr_fill *fill, const struct mr_option *row, struct mr_pairs *out, const struct mr_node *node)
+{
+    if (node->kind != MR_NODE_MAP) {
+        mismatch(fill, row, node);
+        return false;
+    }
+    bool ok = count_ok(fill, row, node, node->count);
+    out->items = mr_config_alloc(node->count, sizeof(struct mr_pair));
+    out->count = node->count;
+    for (size_t i = 0; i < node->count; i++)
+        ok = fill_pair(fill, &out->items[i], &node->entries[i]) && ok;
+    return ok;
+}
+
 /* -- maps ------------------------------------------------------------------------------------------------------------------- */
 
 static void fill_default(struct mr_fill *fill, const struct mr_option *row, void *owner);
@@ -482,6 +535,9 @@ static void fill_row(struct mr_fill *fill, const struct mr_option *row, void *ow
     case MR_T_SECRET:
         ok = fill_secret(fill, row, field(row, owner), node);
         break;
+    case MR_T_PAIRS:
+        ok = fill_pairs(fill, row, field(row, owner), node);
+        break;
     default:
         ok = fill_plain(fill, row, field(row, owner), node);
     }
@@ -527,7 +583,7 @@ bool mr_option_default_ok(const struct mr_option *row, struct mr_buf *why)
 {
     if (!row->def || row->type == MR_T_STRINGS)
         return true;
-    if (row->type == MR_T_MAP || row->type == MR_T_LIST || row->type == MR_T_SECRET || row->type == MR_T_SECRETS) {
+    if (row->type == MR_T_MAP || row->type == MR_T_LIST || row->type == MR_T_PAIRS || row->type == MR_T_SECRET || row->type == MR_T_SECRETS) {
         mr_buf_puts(why, "a row of this type has no default");
         return false;
     }
@@ -665,6 +721,15 @@ static void free_secrets(struct mr_secrets *secrets)
     free(secrets->items);
 }
 
+static void free_pairs(struct mr_pairs *pairs)
+{
+    for (size_t i = 0; i < pairs->count; i++) {
+        mr_config_drop_string(pairs->items[i].name);
+        mr_config_drop_string(pairs->items[i].value);
+    }
+    free(pairs->items);
+}
+
 static void free_list(const struct mr_option *row, struct mr_list *list)
 {
     for (size_t i = 0; i < list->count; i++)
@@ -698,6 +763,10 @@ static void free_row(const struct mr_option *row, void *owner)
     case MR_T_LIST:
         free_list(row, at);
         memset(at, 0, sizeof(struct mr_list));
+        break;
+    case MR_T_PAIRS:
+        free_pairs(at);
+        memset(at, 0, sizeof(struct mr_pairs));
         break;
     case MR_T_MAP:
         mr_options_free(row->sub, mr_option_sub(row, owner));
@@ -741,6 +810,15 @@ static bool strings_same(const struct mr_strings *a, const struct mr_strings *b)
     return same;
 }
 
+/* Another order is a change: whom they are handed on to may take them one after the other. */
+static bool pairs_same(const struct mr_pairs *a, const struct mr_pairs *b)
+{
+    bool same = a->count == b->count;
+    for (size_t i = 0; same && i < a->count; i++)
+        same = strings_equal(a->items[i].name, b->items[i].name) && strings_equal(a->items[i].value, b->items[i].value);
+    return same;
+}
+
 static bool list_same(const struct mr_option *row, const struct mr_list *a, const struct mr_list *b)
 {
     bool same = a->count == b->count;
@@ -774,6 +852,8 @@ static bool row_same(const struct mr_option *row, const void *owner_a, const voi
         return secrets_same(a, b);
     case MR_T_LIST:
         return list_same(row, a, b);
+    case MR_T_PAIRS:
+        return pairs_same(a, b);
     case MR_T_MAP:
         if (row->flags & MR_OPT_PRESENT && *(const bool *)a != *(const bool *)b)
             return false;

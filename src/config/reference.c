@@ -31,6 +31,7 @@ static const char *type_name(enum mr_type type)
         [MR_T_SIZE] = "size",            [MR_T_DURATION] = "duration", [MR_T_ENUM] = "one of",        [MR_T_TIME] = "time (RFC 3339)",
         [MR_T_SECRET] = "secret",        [MR_T_STRINGS] = "text or list of texts", [MR_T_SECRETS] = "secret or list of secrets",
         [MR_T_MAP] = "map",              [MR_T_LIST] = "list of maps", [MR_T_LISTEN] = "address",
+        [MR_T_PAIRS] = "map of names to plain values",
     };
     return names[type];
 }
@@ -64,7 +65,7 @@ static void range(struct mr_buf *out, const struct mr_option *row)
         return;
     if (mr_row_is_text(row))
         mr_buf_puts(out, " bytes");
-    else if (row->type == MR_T_STRINGS || row->type == MR_T_SECRETS || row->type == MR_T_LIST)
+    else if (row->type == MR_T_STRINGS || row->type == MR_T_SECRETS || row->type == MR_T_LIST || row->type == MR_T_PAIRS)
         mr_buf_puts(out, " entries");
 }
 

@@ -82,6 +82,8 @@ static void put_blank(struct mr_buf *out, const struct mr_option *row)
         mr_buf_puts(out, "\"${env:NAME}\"");
     else if (row->type == MR_T_SECRETS)
         mr_buf_puts(out, "[\"${env:NAME}\"]");
+    else if (row->type == MR_T_PAIRS)
+        mr_buf_puts(out, "{name: value}");
     else if (row->type == MR_T_ENUM)
         mr_buf_puts(out, row->choices[0]);
     else

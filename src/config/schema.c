@@ -186,6 +186,14 @@ static void value(struct pen *p, const struct mr_option *row)
         object(p, row->sub, false);
         end(p, '}');
         break;
+    case MR_T_PAIRS:
+        text(p, "type", "object");
+        put_bounds(p, row, "minProperties", "maxProperties");
+        key(p, "additionalProperties");
+        begin(p, '{');
+        raw(p, "type", "[\"string\", \"number\", \"boolean\"]");
+        end(p, '}');
+        break;
     }
 }
 

@@ -18,6 +18,7 @@ struct options {
     bool extra_given;
     struct { char *must; } extra;
     struct mr_list items;
+    struct mr_pairs pairs;
 };
 struct item { char *name; };
 
@@ -39,6 +40,7 @@ static const struct mr_option rows[] = {
     {.name = "strings", .type = MR_T_STRINGS, .offset = AT(strings), .def = "POST", .doc = "d"},
     {.name = "extra", .type = MR_T_MAP, .offset = AT(extra_given), .offset2 = AT(extra), .sub = extra_rows, .flags = MR_OPT_PRESENT | MR_OPT_SCALAR, .doc = "d"},
     {.name = "items", .type = MR_T_LIST, .offset = AT(items), .sub = item_rows, .sub_size = sizeof(struct item), .doc = "d"},
+    {.name = "pairs", .type = MR_T_PAIRS, .offset = AT(pairs), .max = "4", .doc = "d"},
     {0},
 };
 static const struct mr_option hub_rows[] = {{.name = "listen", .type = MR_T_LISTEN, .def = "h:1", .flags = MR_OPT_FIXED, .doc = "d"}, {0}};

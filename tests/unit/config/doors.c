@@ -47,6 +47,7 @@ static const struct mr_option gate_rows[] = {
     {.name = "extra", .type = MR_T_MAP, .offset = AT(extra_given), .offset2 = AT(extra), .sub = extra_rows, .flags = MR_OPT_PRESENT, .doc = "A map that is given or not."},
     {.name = "shape", .type = MR_T_MAP, .offset = AT(shape), .sub = shape_rows, .flags = MR_OPT_SCALAR, .doc = "A kind or a map."},
     {.name = "items", .type = MR_T_LIST, .offset = AT(items), .sub = item_rows, .sub_size = sizeof(struct gate_item), .max = "3", .doc = "Some items."},
+    {.name = "pairs", .type = MR_T_PAIRS, .offset = AT(pairs), .min = "1", .max = "4", .doc = "Some pairs."},
     {0},
 };
 static const struct mr_option http_rows[] = {
@@ -66,6 +67,12 @@ static void gate_validate(const char *name, const void *options, struct mr_where
         mr_config_error(errors, mr_config_where(errors, where, "word"), "source %s: word may not be forbidden", name);
     if (o->text && strcmp(o->text, "deep") == 0)
         mr_config_error(errors, mr_config_where(errors, where, "map.depth"), "source %s: too deep", name);
+    for (size_t i = 0; i < o->pairs.count; i++) {
+        char path[64];
+        snprintf(path, sizeof path, "pairs.%s", o->pairs.items[i].name);
+        if (strncmp(o->pairs.items[i].name, "not.ours", strlen("not.ours")) == 0)
+            mr_config_error(errors, mr_config_where(errors, where, path), "source %s: %s is not ours", name, path);
+    }
 }
 
 const struct mr_door gate_door = {

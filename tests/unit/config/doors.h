@@ -30,6 +30,7 @@ struct gate_options {
     struct { char *must; int64_t window; } extra;
     struct { char *kind; bool strict; } shape;
     struct mr_list items;
+    struct mr_pairs pairs;
 };
 struct gate_hub {
     struct { char *listen; int64_t limit; } http;
@@ -59,6 +60,7 @@ TESTS(units);
 TESTS(near);
 TESTS(load);
 TESTS(options);
+TESTS(pairs);
 TESTS(secrets);
 TESTS(sources);
 TESTS(errors);

@@ -87,6 +87,12 @@ static void the_schema_knows_every_type(void **state)
     assert_int_equal(json_integer_value(json_object_get(number, "maximum")), 100);
     assert_int_equal(json_integer_value(json_object_get(number, "default")), 7);
     assert_non_null(strstr(text_of(below(source, "gate.secret"), "pattern"), "env:"));
+    json_t *pairs = below(source, "gate.pairs"), *any = json_pack("{s:[sss]}", "type", "string", "number", "boolean");
+    assert_string_equal(text_of(pairs, "type"), "object");
+    assert_true(json_equal(json_object_get(pairs, "additionalProperties"), any));
+    assert_int_equal(json_integer_value(json_object_get(pairs, "minProperties")), 1);
+    assert_int_equal(json_integer_value(json_object_get(pairs, "maxProperties")), 4);
+    json_decref(any);
     assert_string_equal(json_string_value(json_array_get(json_object_get(below(source, "plain"), "required"), 0)), "path");
     assert_int_equal(json_integer_value(json_object_get(source, "maxProperties")), 1);
     json_decref(root);
@@ -153,6 +159,7 @@ static void the_reference_has_a_line_for_each_row(void **state)
     assert_non_null(strstr(text, "| `choice` | one of | `fast` | `slow`, `fast`, `fastest` | A choice. |\n"));
     assert_non_null(strstr(text, "| `must` | text | *must be given* |  | It must be given. |\n"));
     assert_non_null(strstr(text, "| `word` | text | `hello` | 2 to 12 bytes | A text \\| with bounds. |\n"));
+    assert_non_null(strstr(text, "| `pairs` | map of names to plain values | none | 1 to 4 entries | Some pairs. |\n"));
     assert_non_null(strstr(text, "| `listen` | address | `127.0.0.1:0` |  | An address. *Fixed.* |\n"));
     free(text);
 }
@@ -190,7 +197,8 @@ static void the_sample_shows_every_row_of_a_door(void **state)
     static const char *const lines[] = {
         "#   my_gate:\n", "#     gate:\n", "#       word: hello\n", "#       listen: \"127.0.0.1:0\"  # a reload cannot change it\n",
         "#       choice: fast  # slow | fast | fastest\n", "#       strings: [GET, POST]\n", "#       secret: \"${env:NAME}\"\n",
-        "#       map:\n#         # A name.\n#         name: none\n", "#       path: ...  # must be given\n"};
+        "#       map:\n#         # A name.\n#         name: none\n", "#       path: ...  # must be given\n",
+        "#       pairs: {name: value}\n"};
     for (size_t i = 0; i < MR_COUNT(lines); i++) {
         if (!strstr(text, lines[i]))
             fail_msg("no %s in\n%s", lines[i], text);
@@ -219,6 +227,7 @@ static void unsound_rows_are_found(void **state)
         {.name = "choice", .type = MR_T_ENUM, .doc = "A doc."},
         {.name = "map", .type = MR_T_MAP, .doc = "A doc."},
         {.name = "map", .type = MR_T_BOOL, .doc = "A doc."},
+        {.name = "pairs", .type = MR_T_PAIRS, .def = "a: b", .doc = "A doc."},
         {0},
     };
     static const struct mr_option hub[] = {{.name = "zone", .type = MR_T_STRING, .doc = "A doc."}, {0}};
@@ -236,6 +245,7 @@ static void unsound_rows_are_found(void **state)
                                            "bad.choice: no choices\n"
                                            "bad.map: no rows below\n"
                                            "bad.map: here twice\n"
+                                           "bad.pairs: default: a row of this type has no default\n"
                                            "bad: key zone is somebody else's at the top level\n");
     mr_buf_free(&out);
 }

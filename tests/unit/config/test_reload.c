@@ -80,12 +80,14 @@ static void only_a_source_that_changed_differs(void **state)
 {
     (void)state;
     assert_true(same("      number: 7\n", "      duration: 900s\n      # the defaults, spelt out\n"));
+    assert_true(same("      pairs: {a.b: 1, c: true}\n", "      pairs:\n        \"a.b\": \"1\"\n        c: 'true'\n"));
     static const char *const rows[] = {
         "      text: a\n", "      word: worldly\n", "      path: /p\n", "      listen: h:1\n", "      flag: false\n", "      number: 8\n",
         "      size: 2MiB\n", "      duration: 1s\n", "      time: 2026-01-01T00:00:00Z\n", "      choice: slow\n", "      secret: ${env:FULL}\n",
         "      secret: ${env:PORT}\n", "      strings: [GET]\n", "      strings: [GET, PUT]\n", "      secrets: ${env:FULL}\n",
         "      secrets: ${env:LONG}\n", "      map: {depth: 4}\n", "      extra: {must: x}\n", "      extra: {must: y}\n", "      shape: x\n",
-        "      items: [{name: a}]\n", "      items: [{name: b}]\n", "      items: [{name: b, weight: 4}]\n",
+        "      pairs: {a: b}\n", "      pairs: {a: c}\n", "      pairs: {b: c}\n", "      pairs: {a: b, b: c}\n", "      pairs: {b: c, a: b}\n",
+        "      pairs: {a: \"${env:FULL}\"}\n", "      items: [{name: a}]\n", "      items: [{name: b}]\n", "      items: [{name: b, weight: 4}]\n",
     };
     for (size_t i = 0; i < MR_COUNT(rows); i++) {
         for (size_t j = 0; j < MR_COUNT(rows); j++)
