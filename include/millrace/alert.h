@@ -47,7 +47,24 @@
       "is the webhook still switched on at the vendor, and its address the right one? Refused requests are another alert")                \
     X(MR_A_ALL_FAILING, "all_requests_failing", ERROR, "every signed request is refused, and has been for a while",                       \
       "has the vendor rotated its secret? Put the new one beside the old under verify.secrets, SIGHUP; a wrong clock looks alike. "       \
-      "What was kept (quarantine: full) lands by millrace replay -c FILE SOURCE --from TIME")
+      "What was kept (quarantine: full) lands by millrace replay -c FILE SOURCE --from TIME")                                                      \
+    X(MR_A_KAFKA_UNREACHABLE, "kafka_unreachable", ERROR, "no broker has answered for a minute", "check brokers and the network; it resumes by itself") \
+    X(MR_A_KAFKA_REFUSED, "kafka_refused", ERROR, "the brokers refuse us: credentials, certificate, or the right to the group",           \
+      "see tls and sasl; the group needs READ on `<environment>.<group>`; millrace check -c FILE tries it")                               \
+    X(MR_A_KAFKA_TOPIC, "kafka_topic_unreadable", ERROR, "a topic is not there, or may not be read",                                      \
+      "check its name under `topics`; it needs READ and DESCRIBE; the other topics go on")                                                \
+    X(MR_A_KAFKA_DATA_LOST, "kafka_data_lost", ERROR, "records were deleted before they were read",                                       \
+      "raise the topic's retention; the range is also kept in the state store (kind loss)")                                               \
+    X(MR_A_KAFKA_LOG_CHANGED, "kafka_log_changed", ERROR, "a partition has another log than the one that was read",                       \
+      "was the topic made anew? Its records land with ids of their own (`topic/partition@1/offset`)")                                     \
+    X(MR_A_KAFKA_RETENTION, "kafka_retention_near", WARN, "retention will delete records before they land, at the pace of now",           \
+      "see why landing is behind, or raise the topic's retention")                                                                        \
+    X(MR_A_KAFKA_TRANSACTION, "kafka_transaction_hanging", WARN, "a transaction that stays open holds back a partition",                  \
+      "find its producer, or abort it (kafka-transactions.sh); isolation: read_uncommitted would not wait")                               \
+    X(MR_A_KAFKA_FOREIGN_STORE, "kafka_foreign_store", ERROR, "a millrace with another state store reads the same group",                 \
+      "give all of a group one state store (postgres), or give each its own group")                                                       \
+    X(MR_A_KAFKA_STOPPED, "kafka_stopped", ERROR, "a partition is not read: its position makes no sense",                                 \
+      "millrace state -c FILE set SOURCE/TOPIC PARTITION OFFSET")
 
 enum mr_alert_id {
 #define MR_ALERT_ENUM(id, name, severity, meaning, remedy) id,

@@ -30,6 +30,7 @@ struct mr_core {              /* what every door and hub may use; borrowed, live
     struct mr_client *client; /* HTTP */
     const char *data_dir;
     const char *environment;
+    const char *store_id;     /* of the state store, in which this process lives */
     int64_t disk_reserve;     /* bytes that must stay free on the disk of data_dir */
     bool once;
 };
@@ -38,6 +39,7 @@ enum mr_check_level { MR_CHECK_OK, MR_CHECK_WARN, MR_CHECK_FAIL };
 struct mr_check {             /* `millrace check` of one source: try, change nothing */
     struct mr_loop *loop;
     const char *name;         /* the source's */
+    const char *environment;
     const void *options, *hub_options;
     bool offline;             /* look at the config alone */
     void (*line)(struct mr_check *check, enum mr_check_level level, const char *stream /* or NULL */, const char *text);

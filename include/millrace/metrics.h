@@ -52,6 +52,16 @@
     X(MR_M_WEBHOOK_FAILING, "millrace_webhook_failing_requests", GAUGE,                                                                   \
       "Signed requests refused since the last accepted one.", "source")                                                                   \
     X(MR_M_WEBHOOK_UNVERIFIED, "millrace_webhook_unverified", GAUGE, "1 for a source with `verify: {scheme: none}`.", "source")           \
+    X(MR_M_KAFKA_RECORDS, "millrace_kafka_records_total", COUNTER, "Records and ends of partitions taken from the brokers.", "source")   \
+    X(MR_M_KAFKA_BYTES, "millrace_kafka_bytes_total", COUNTER, "Bytes of their keys and values.", "source")                               \
+    X(MR_M_KAFKA_REBALANCES, "millrace_kafka_rebalances_total", COUNTER, "Times that the group gave us partitions or took some.", "source") \
+    X(MR_M_KAFKA_READ_LAG, "millrace_kafka_read_lag_records", GAUGE, "Offsets between what was read and the end of the partition (of finished transactions).", \
+      "source,topic,partition")                                                                                                           \
+    X(MR_M_KAFKA_LANDED_LAG, "millrace_kafka_landed_lag_records", GAUGE, "The same, from what is in the zone.", "source,topic,partition") \
+    X(MR_M_KAFKA_READ_LAG_SECONDS, "millrace_kafka_read_lag_seconds", GAUGE, "Age of the newest record that was read, while there are more; else 0.", \
+      "source,topic,partition")                                                                                                           \
+    X(MR_M_KAFKA_LANDED_LAG_SECONDS, "millrace_kafka_landed_lag_seconds", GAUGE, "Age of the newest record in the zone, while there are more; else 0.", \
+      "source,topic,partition")                                                                                                           \
     X(MR_M_QUEUE_GROUPS, "millrace_queue_groups_total", COUNTER, "Groups written and synced.", "")                                        \
     X(MR_M_QUEUE_RECORDS, "millrace_queue_records_total", COUNTER, "Records made durable.", "")                                           \
     X(MR_M_QUEUE_BYTES, "millrace_queue_bytes", GAUGE, "Bytes of segments that are not yet freed.", "")                                   \

@@ -19,6 +19,7 @@ static void on_store(void *arg, const struct mr_err *err, struct mr_store *store
     struct app *a = arg;
     a->store = store;
     a->core.store = store;
+    a->core.store_id = store ? mr_store_facts(store)->id : NULL;
     step_end(a, err, "state store");
 }
 

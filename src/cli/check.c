@@ -149,6 +149,7 @@ static bool check_sources(const struct mr_config *config, bool offline)
         struct checking c = {.waiting = true};
         c.check = (struct mr_check){.loop = &loop,
                                     .name = s->name,
+                                    .environment = config->environment,
                                     .options = s->options,
                                     .hub_options = config->hub_options[s->door],
                                     .offline = offline,

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* trouble.c - what the library complains of, as alerts that say what to do; they close by themselves when it works again. */
+#include "kafka.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { UNREACHABLE_MS = 60000, UNKNOWN_MS = 5000, LOST_TOLD_MS = 3600000 };
+#define SCRAM_WORKS_FROM 0x020601ff
+
+static void refused(struct kafka *k, const char *text)
+{
+    enum kafka_mechanism m = k->o->sasl_given ? (enum kafka_mechanism)(k->o->sasl.mechanism + 1) : KAFKA_NO_SASL;
+    bool old = (m == KAFKA_SCRAM_256 || m == KAFKA_SCRAM_512) && rd_kafka_version() < SCRAM_WORKS_FROM;
+    k->told_refused = true;
+    mr_alert_open(k->loop->alerts, MR_A_KAFKA_REFUSED, k->name, NULL, "%s%s%s%s", text,
+                  old ? "; SCRAM against Kafka 4 needs librdkafka 2.6.1 or later, this is " : "", old ? rd_kafka_version_str() : "", k->o->sasl_given ? "" : "; no sasl is configured");
+}
+
+static void not_there(struct kafka *k, const char *topic, const char *text)
+{
+    mr_alert_open(k->loop->alerts, MR_A_KAFKA_TOPIC, k->name, topic, "%s", text);
+    for (struct topic *t = k->topics; t; t = t->next)
+        if (strcmp(t->name, topic) == 0 && t->unknown_at_ms == 0)
+            t->unknown_at_ms = mr_loop_now_ms(k->loop) + 1;
+}
+
+static void fatal(struct kafka *k)
+{
+    char why[256];
+    struct mr_err err;
+    rd_kafka_resp_err_t code = rd_kafka_fatal_error(k->rk, why, sizeof why);
+    bool fenced = code == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID;
+    if (fenced)
+        refused(k, "another process has the same `instance` in this group, and is the newer one");
+    mr_err_set(&err, MR_EINUSE, "%s%s", why, fenced ? "; give each process an `instance` of its own" : "");
+    if (k->up && !k->stopping && !k->draining && !k->finishing) {
+        k->up = false;
+        mr_source_failed(k->src, &err); /* back-off, then a new consumer */
+    } else if (k->finishing && k->finish_err.code == MR_OK) {
+        k->finish_err = err;
+    }
+}
+
+static void unreachable(struct kafka *k, const char *text)
+{
+    if (k->unreachable_since_ms == 0)
+        k->unreachable_since_ms = mr_loop_now_ms(k->loop) + 1;
+    snprintf(k->unreachable_why, sizeof k->unreachable_why, "%s", text);
+}
+
+void trouble_event(struct kafka *k, rd_kafka_resp_err_t code, const char *topic, const char *text)
+{
+    mr_log_info(k->loop->log, k->name, "librdkafka_error", MR_S("code", rd_kafka_err2name(code)), MR_S("text", text));
+    switch (code) {
+    case RD_KAFKA_RESP_ERR__AUTHENTICATION:
+    case RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED:
+    case RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED:
+    case RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED:
+    case RD_KAFKA_RESP_ERR__SSL:
+        refused(k, text);
+        break;
+    case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
+    case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
+    case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
+    case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
+        if (topic)
+            not_there(k, topic, text);
+        break;
+    case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN:
+    case RD_KAFKA_RESP_ERR__RESOLVE:
+        unreachable(k, text);
+        break;
+    case RD_KAFKA_RESP_ERR__FATAL:
+        fatal(k);
+        break;
+    default:
+        break; /* logged: the library goes on by itself */
+    }
+}
+
+void trouble_ask_failed(struct kafka *k, const struct mr_err *err)
+{
+    if (err->code == MR_EAUTH || err->code == MR_EPERM)
+        refused(k, err->msg);
+    else
+        unreachable(k, err->msg);
+}
+
+void trouble_heard(struct kafka *k)
+{
+    if (k->unreachable_since_ms) {
+        k->unreachable_since_ms = 0;
+        mr_alert_close(k->loop->alerts, MR_A_KAFKA_UNREACHABLE, k->name, NULL);
+    }
+    if (k->told_refused) {
+        k->told_refused = false;
+        mr_alert_close(k->loop->alerts, MR_A_KAFKA_REFUSED, k->name, NULL);
+    }
+}
+
+static bool any_stopped(const struct kafka *k, const struct topic *t)
+{
+    for (size_t i = 0; i < k->partitions_cap; i++)
+        if (k->partitions[i] && k->partitions[i]->topic == t && k->partitions[i]->state == PARTITION_STOPPED)
+            return true;
+    return false;
+}
+
+void trouble_ours(struct kafka *k, struct partition *p)
+{
+    if (!any_stopped(k, p->topic)) {
+        mr_alert_close(k->loop->alerts, MR_A_KAFKA_FOREIGN_STORE, k->name, p->topic->name);
+        mr_alert_close(k->loop->alerts, MR_A_KAFKA_STOPPED, k->name, p->topic->name);
+    }
+    mr_alert_close(k->loop->alerts, MR_A_KAFKA_TOPIC, k->name, p->topic->name);
+}
+
+/* What was lost stays told for an hour, and for as long as its partition waits for a person. */
+static void look_at_losses(struct kafka *k, struct topic *t)
+{
+    uint64_t now_ms = mr_loop_now_ms(k->loop);
+    bool told = false, due = true;
+    for (size_t i = 0; i < k->partitions_cap; i++) {
+        const struct partition *p = k->partitions[i];
+        if (!p || p->topic != t || p->lost_told_ms == 0)
+            continue;
+        told = true;
+        due &= p->state != PARTITION_STOPPED && now_ms - p->lost_told_ms > LOST_TOLD_MS;
+    }
+    if (!told || !due)
+        return;
+    for (size_t i = 0; i < k->partitions_cap; i++)
+        if (k->partitions[i] && k->partitions[i]->topic == t)
+            k->partitions[i]->lost_told_ms = 0;
+    mr_alert_close(k->loop->alerts, MR_A_KAFKA_DATA_LOST, k->name, t->name);
+    mr_alert_close(k->loop->alerts, MR_A_KAFKA_LOG_CHANGED, k->name, t->name);
+}
+
+void trouble_look(struct kafka *k)
+{
+    uint64_t now_ms = mr_loop_now_ms(k->loop);
+    if (k->unreachable_since_ms && now_ms - k->unreachable_since_ms > UNREACHABLE_MS)
+        mr_alert_open(k->loop->alerts, MR_A_KAFKA_UNREACHABLE, k->name, NULL, "no broker answers since a minute or more: %s", k->unreachable_why);
+    for (struct topic *t = k->topics; t; t = t->next) {
+        look_at_losses(k, t);
+        if (t->unknown_at_ms && now_ms - t->unknown_at_ms > UNKNOWN_MS) {
+            t->unknown_at_ms = 0;
+            take_topic_again(t); /* if it is there again it may be another one: the anchor tells */
+        }
+    }
+}
