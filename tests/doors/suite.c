@@ -42,6 +42,8 @@ static void write_config(struct place *p, const char *scripted_options)
                "admin: {listen: \"127.0.0.1:0\"}\nlimits: {disk_reserve: 0B}\nlog: {level: error}\n");
     if (scripted())
         fprintf(f, "sources:\n  one:\n    scripted: {%s}\n", scripted_options);
+    else if (strcmp(door_name, "kafka") == 0) /* the library's own mock cluster, which has every topic that is asked for */
+        fprintf(f, "sources:\n  one:\n    kafka: {brokers: [\"127.0.0.1:1\"], topics: [t], librdkafka: {test.mock.num.brokers: 1}}\n");
     else
         fprintf(
             f,
