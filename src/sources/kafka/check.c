@@ -85,7 +85,7 @@ static void say_group(struct checking *c, rd_kafka_t *rk)
 static void run(struct mr_job *job) /* Runs on: worker */
 {
     struct checking *c = MR_OF(job, struct checking, job);
-    rd_kafka_conf_t *conf;
+    rd_kafka_conf_t *conf = NULL;
     struct mr_err err = {0};
     struct kafka_ask ask;
     char why[512];

@@ -109,7 +109,7 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 static void make_run(struct mr_job *job) /* Runs on: worker */
 {
     struct kafka *k = MR_OF(job, struct kafka, life);
-    rd_kafka_conf_t *conf;
+    rd_kafka_conf_t *conf = NULL;
     char why[512];
     if (kafka_conf(k->o, k->group, (int64_t)mr_budget_limit(k->loop->budget), &conf, &k->start_err) != MR_OK)
         return;

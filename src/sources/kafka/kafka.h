@@ -193,7 +193,7 @@ struct kafka {
     struct mr_err finish_err;
     struct mr_err start_err;
     uint64_t unreachable_since_ms; /* 0: a broker answers */
-    char unreachable_why[256];
+    char unreachable_why[512];
     bool told_refused;
     bool lag_out;                  /* statistics are being read */
     struct kafka_ask finish_ask;

@@ -270,7 +270,7 @@ void kafka_validate(const char *name, const void *options, struct mr_where where
     enum kafka_start start;
     int64_t ms;
     struct mr_err err = {0};
-    rd_kafka_conf_t *conf;
+    rd_kafka_conf_t *conf = NULL;
     validate_topics(name, o, where, errors);
     validate_sasl(name, o, where, errors);
     if (o->start && !kafka_start_of(o->start, &start, &ms))
