@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#define QUEUE_BACKOFF_FROM 0x020200ff /* fetch.queue.backoff.ms is known from then on */
 enum { HOLD_AFTER_MS = 1000, LOOK_AT_CLOCK_EVERY = 32 };
 
 bool consume_has_room(const struct kafka *k)
@@ -88,6 +89,7 @@ static bool on_message(struct kafka *k, rd_kafka_event_t *event, const rd_kafka_
     it->message = m;
     it->at_us = at_us;
     k->filling.bytes += m->len + m->key_len;
+    k->nudge_bytes += (int64_t)(m->len + m->key_len);
     k->heard_ms = mr_loop_now_ms(k->loop);
     p->read = m->offset + 1;
     p->read_ts_ms = rd_kafka_message_timestamp(m, NULL);
@@ -220,6 +222,37 @@ static void on_again(uv_idle_t *idle)
     consume_turn(k);
 }
 
+/* ---- nudge ---- */
+
+static void on_nudged(struct kafka_ask *ask)
+{
+    struct kafka *k = MR_OF(ask, struct kafka, nudge);
+    k->nudging = false;
+    for (size_t i = 0; i < ask->count && ask->err.code == MR_OK; i++) {
+        struct partition *p = partition_find(k, ask->parts[i].topic, ask->parts[i].number);
+        if (p->state == PARTITION_READING && ask->parts[i].end > p->stable)
+            p->stable = ask->parts[i].end;
+    }
+    kafka_ask_free(ask);
+    kafka_pump(k);
+}
+
+/* Until 2.2 the library has a broker's thread sleep for a second whenever its queue was found full, and nobody wakes it when there is room again
+ * (rdkafka_broker.c, rd_kafka_broker_consumer_serve). Any request that goes to the broker does; this one asks for the ends of the partitions, which lag is glad of. */
+void consume_nudge(struct kafka *k)
+{
+    if (k->nudging || k->nudge_bytes < k->o->prefetch / 2 || k->stopping || k->draining || rd_kafka_version() >= QUEUE_BACKOFF_FROM)
+        return;
+    k->nudge_bytes = 0;
+    kafka_ask_init(&k->nudge, k->rk);
+    for (size_t i = 0; i < k->partitions_cap; i++)
+        if (k->partitions[i] && k->partitions[i]->state == PARTITION_READING)
+            kafka_ask_part(&k->nudge, k->partitions[i]->topic->name, k->partitions[i]->number, KAFKA_ASK_END);
+    k->nudging = true;
+    k->nudge.done = on_nudged;
+    kafka_ask_start(&k->nudge, k->loop->workers);
+}
+
 void consume_soon(struct kafka *k)
 {
     uv_idle_start(&k->again, on_again);
@@ -247,5 +280,6 @@ void consume_turn(struct kafka *k)
             break;
         }
     }
+    consume_nudge(k);
     slice_submit(k);
 }

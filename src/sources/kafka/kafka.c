@@ -254,7 +254,7 @@ static void unmade(struct mr_job *job, bool canceled)
 
 static bool busy(const struct kafka *k)
 {
-    if (k->starting || k->working || k->asking || k->finish_asking || k->taking || k->moving || k->lag_out)
+    if (k->starting || k->working || k->asking || k->finish_asking || k->nudging || k->taking || k->moving || k->lag_out)
         return true;
     for (const struct bundle *f = k->bundles; f; f = f->next)
         for (const struct flight *x = f->flights; x; x = x->next)

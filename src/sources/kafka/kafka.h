@@ -196,13 +196,16 @@ struct kafka {
     char unreachable_why[512];
     bool told_refused;
     bool lag_out;                  /* statistics are being read */
-    struct kafka_ask finish_ask;
+    struct kafka_ask finish_ask, nudge;
+    bool nudging;
+    int64_t nudge_bytes;           /* taken since the last one */
     bool finish_asking;
     struct mr_cell *bytes, *records, *rebalances;
 };
 
 /* consume.c */
 void consume_turn(struct kafka *k);      /* takes from the queue what there is room for */
+void consume_nudge(struct kafka *k);     /* a broker's thread that sleeps on a full queue is woken once there is room again */
 void consume_soon(struct kafka *k);      /* on the next turn of the loop */
 bool consume_has_room(const struct kafka *k);
 void slice_clear(struct slice *s);       /* destroys what is left in it */

@@ -379,6 +379,8 @@ static void set_all(struct making *m, const struct kafka_options *o, const char 
     set(m, "fetch.wait.max.ms", "100");
     set(m, "queued.min.messages", "10000000"); /* below it the library pauses a second after each 100,000 small records */
     set_int(m, "queued.max.messages.kbytes", o->prefetch / 1024);
+    if (rd_kafka_version() >= 0x020200ff)
+        set(m, "fetch.queue.backoff.ms", "5"); /* before: a second; see consume_nudge() */
     /* What bounds memory on a topic that compresses 500-fold: the limits above count what was unpacked only once it is there. */
     set_int(m, "fetch.message.max.bytes", within(16 << 10, memory / 2048, 1 << 20));
     set_int(m, "fetch.max.bytes", within(1 << 20, o->prefetch, 16 << 20));
