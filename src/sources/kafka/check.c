@@ -18,6 +18,8 @@ struct checking {
     char group[512];
     struct said *said;
     size_t count;
+    struct mr_client *client; /* for a token only */
+    struct kafka_token token;
 };
 
 static void say(struct checking *c, enum mr_check_level level, const char *stream, const char *fmt, ...) MR_PRINTF(4, 5);
@@ -101,6 +103,8 @@ static void run(struct mr_job *job) /* Runs on: worker */
         say(c, MR_CHECK_FAIL, NULL, "librdkafka %s: %s", rd_kafka_version_str(), why);
         return;
     }
+    if (c->client && rd_kafka_oauthbearer_set_token(rk, c->token.value.p, c->token.expires_ms, c->o->sasl.oauth.client_id, NULL, 0, why, sizeof why))
+        say(c, MR_CHECK_FAIL, NULL, "token: %s", why);
     kafka_ask_init(&ask, rk);
     ask.topics = c->o->topics;
     ask.patterns = true;
@@ -116,11 +120,10 @@ static void run(struct mr_job *job) /* Runs on: worker */
     rd_kafka_destroy_flags(rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
 }
 
-static void done(struct mr_job *job, bool canceled)
+static void tell(void *arg)
 {
-    struct checking *c = MR_OF(job, struct checking, job);
+    struct checking *c = arg;
     struct mr_check *check = c->check;
-    (void)canceled;
     for (size_t i = 0; i < c->count; i++) {
         check->line(check, c->said[i].level, c->said[i].stream, c->said[i].text ? c->said[i].text : "");
         free(c->said[i].stream);
@@ -131,9 +134,43 @@ static void done(struct mr_job *job, bool canceled)
     check->done(check);
 }
 
+static void finish(struct checking *c)
+{
+    if (!c->client) {
+        tell(c);
+        return;
+    }
+    kafka_token_free(&c->token);
+    mr_client_close(c->client, tell, c);
+}
+
+static void done(struct mr_job *job, bool canceled)
+{
+    (void)canceled;
+    finish(MR_OF(job, struct checking, job));
+}
+
+static void ask_brokers(struct checking *c)
+{
+    c->job = (struct mr_job){.run = run, .done = done};
+    mr_worker_submit(c->check->loop->workers, MR_LANE_FAR, &c->job);
+}
+
+static void on_token(struct kafka_token *t, const struct mr_err *err)
+{
+    struct checking *c = MR_OF(t, struct checking, token);
+    if (err->code == MR_OK) {
+        ask_brokers(c);
+        return;
+    }
+    say(c, MR_CHECK_FAIL, NULL, "%s", err->msg);
+    finish(c);
+}
+
 void kafka_check(struct mr_check *check)
 {
     const struct kafka_options *o = check->options;
+    struct mr_err err;
     if (check->offline) {
         char text[256];
         snprintf(text, sizeof text, "%zu topic%s of %s%s", o->topics.count, o->topics.count == 1 ? "" : "s or patterns", o->brokers.items[0], o->brokers.count > 1 ? " and others" : "");
@@ -146,6 +183,17 @@ void kafka_check(struct mr_check *check)
     c->check = check;
     c->o = o;
     kafka_group(o, check->environment, check->name, c->group);
-    c->job = (struct mr_job){.run = run, .done = done};
-    mr_worker_submit(check->loop->workers, MR_LANE_FAR, &c->job);
+    if (!access_by_token(o)) {
+        ask_brokers(c);
+        return;
+    }
+    const struct mr_client_options options = {0};
+    if (mr_client_new(check->loop, &options, &c->client, &err) != MR_OK) {
+        say(c, MR_CHECK_FAIL, NULL, "%s", err.msg);
+        finish(c);
+        return;
+    }
+    kafka_token_init(&c->token, &o->sasl.oauth);
+    c->token.done = on_token;
+    kafka_token_ask(&c->token, c->client);
 }

@@ -111,7 +111,7 @@ static void on_end(struct kafka *k, const rd_kafka_topic_partition_t *tp)
     if (!p || p->state != PARTITION_READING || p->revoking || k->draining || k->stopping || tp->offset < 0)
         return;
     p->verifying = false; /* nothing came from the anchor on: it was compacted away */
-    if (tp->offset > p->read)
+    if (tp->offset > p->read && !p->full) /* full: what lies before this end was passed over, and is of the next run */
         p->read = tp->offset;
     k->heard_ms = mr_loop_now_ms(k->loop);
     item_add(k, p, p->read);
@@ -183,6 +183,9 @@ static void on_event(struct kafka *k, rd_kafka_event_t *event, int64_t at_us)
         break;
     case RD_KAFKA_EVENT_LOG:
         on_log(k, event);
+        break;
+    case RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH:
+        access_wanted(k);
         break;
     default:
         break;

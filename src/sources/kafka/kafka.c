@@ -176,6 +176,7 @@ static enum mr_code open_(void *self, struct mr_source *src, const void *options
     snprintf(k->store_id, sizeof k->store_id, "%s", k->core->store_id);
     kafka_commit_mark(k->store_id, k->mark);
     mr_buf_init(&k->line, 1 << 16);
+    kafka_token_init(&k->token, &k->o->sasl.oauth);
     k->take_backoff = mr_backoff_of(500, 10000);
     k->filling.items = calloc(SLICE_RECORDS * 2, sizeof *k->filling.items);
     k->out.items = calloc(SLICE_RECORDS * 2, sizeof *k->out.items);
@@ -266,6 +267,7 @@ static bool busy(const struct kafka *k)
 static void leave(struct kafka *k)
 {
     k->closing = true;
+    kafka_token_free(&k->token);
     for (struct bundle *f = k->bundles; f; f = f->next)
         if (f->open)
             bundle_fail(f, &(struct mr_err){.code = MR_ECANCELED, .msg = "stopping"});
@@ -318,6 +320,7 @@ static void close_(void *self)
     bundles_free(k);
     partitions_free(k);
     mr_share_free(k->share_of_memory);
+    kafka_token_free(&k->token);
     mr_buf_free(&k->line);
     free(k->filling.items);
     free(k->out.items);

@@ -13,6 +13,7 @@
 #include "ask.h"
 #include "options.h"
 #include "position.h"
+#include "token.h"
 
 #include "millrace/alert.h"
 #include "millrace/backoff.h"
@@ -178,6 +179,7 @@ struct kafka {
     struct mr_job job;
     struct mr_buf line;  /* worker */
 
+    struct kafka_token token; /* SASL OAUTHBEARER */
     struct share share;
     struct kafka_ask ask;
     bool asking, taking, looking; /* a look-up of positions is out; looking: for --once */
@@ -249,6 +251,10 @@ void trouble_ours(struct kafka *k, struct partition *p); /* alerts of a partitio
 /* lag.c */
 void lag_event(struct kafka *k, rd_kafka_event_t *event); /* takes it */
 void lag_look(struct kafka *k);
+
+/* access.c */
+bool access_by_token(const struct kafka_options *o);
+void access_wanted(struct kafka *k);     /* the library wants a token, now or soon */
 
 /* table.c */
 struct topic *topic_of(struct kafka *k, const char *name);

@@ -37,6 +37,7 @@ static const struct mr_option oauth_rows[] = {
     {.name = "url", .type = MR_T_STRING, .offset = OAUTH(url), .flags = MR_OPT_MANDATORY, .doc = "Where tokens are had: the https:// address of the token endpoint."},
     {.name = "client_id", .type = MR_T_STRING, .offset = OAUTH(client_id), .flags = MR_OPT_MANDATORY, .doc = "Who we are there."},
     {.name = "client_secret", .type = MR_T_SECRET, .offset = OAUTH(client_secret), .flags = MR_OPT_MANDATORY, .doc = "And its secret."},
+    {.name = "ca", .type = MR_T_PATH, .offset = OAUTH(ca), .doc = "PEM file of the authorities that vouch for the endpoint. Default: the system's."},
     {.name = "scope", .type = MR_T_STRING, .offset = OAUTH(scope), .doc = "What is asked for, if the endpoint wants to know."},
     {0},
 };

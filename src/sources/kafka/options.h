@@ -34,7 +34,7 @@ struct kafka_options {
         char *username;
         struct mr_secret password;
         struct kafka_oauth {
-            char *url, *client_id, *scope;
+            char *url, *client_id, *scope, *ca;
             struct mr_secret client_secret;
         } oauth;
         bool oauth_given;
