@@ -60,6 +60,15 @@ struct mr_requeue {           /* refused requests that are to be judged again */
 struct mr_requeued { int64_t queued, refused, unreadable; };
 typedef void (*mr_requeue_cb)(void *arg, const struct mr_err *err, const struct mr_requeued *counts);
 
+struct mr_replay {            /* what is to land again, under a run of its own: its records carry the run's name, and the positions of the run are its own,
+                               * so that it goes on where it was cut off, lands nothing twice, and moves no live position. Borrowed until mr_source_finished() */
+    const char *run;
+    const char *stream;       /* NULL: all */
+    const char *from, *to;    /* as a person wrote them: a time, or what the door counts by; `to` is not included, NULL: up to now */
+    struct mr_str moves;      /* instead: of a lost landing, as in mr_landing_row; n == 0: none */
+    int64_t records;          /* out: that landed */
+};
+
 struct mr_delivery { /* a request as a vendor would make it; the caller makes and frees the buffers */
     struct mr_str method; /* borrowed from the options */
     struct mr_buf url;     /* the listener's address on this machine, and the path */
@@ -83,6 +92,8 @@ struct mr_door {
     void (*pause)(void *self), (*resume)(void *self);
     void (*drain)(void *self);
     void (*once)(void *self);
+    /* Instead of once: lands again what the outside still has, then mr_source_finished(). NULL: this door cannot (but see hub_replay). */
+    void (*replay)(void *self, struct mr_replay *what);
     void (*stop)(void *self);
     void (*close)(void *self);                  /* frees what open made; no I/O; may be NULL */
     void (*check)(struct mr_check *check);

@@ -295,7 +295,7 @@ static int live(const struct mr_app_options *options, bool *again)
         uv_run(&a->loop.uv, UV_RUN_DEFAULT);
         hold_signals(SIG_BLOCK);
         mr_loop_close(&a->loop);
-        *again = a->epoch_lost && !a->told_to_stop && !a->o.once && !a->o.requeue && !a->o.replay_landing;
+        *again = a->epoch_lost && !a->told_to_stop && !a->o.once && !a->o.replay && !a->o.replay_landing;
     } else {
         fprintf(stderr, "millrace: %s\n", err.msg);
         a->exit_code = 1;

@@ -15,9 +15,10 @@
 #include "millrace/zone.h"
 
 struct app;
-struct mr_app_requeue {
-    const char *source, *cause; /* cause NULL: any */
-    int64_t from_us, to_us;
+struct mr_app_replay { /* all as a person wrote them; NULL: not given */
+    const char *source, *stream, *from, *to;
+    const char *cause; /* of refused requests */
+    const char *run;
 };
 struct mr_app_options {
     const char *config_path;
@@ -26,7 +27,7 @@ struct mr_app_options {
     size_t doors_count;
     void (*on_ready)(void *arg, struct app *a); /* loop, once everything is up; NULL: nobody asks */
     void *arg;
-    const struct mr_app_requeue *requeue; /* judge refused requests again, land who passes, then end; NULL: serve */
+    const struct mr_app_replay *replay; /* land again what a source still has, or judge its refused requests again, then end; NULL: serve */
     const char *replay_landing; /* land this one again, from the input that was kept for it, then end; NULL: serve */
 };
 /* The whole of `millrace run`: returns its exit code (0 fine, 1 the work or the world failed, 2 config, data_dir in
@@ -121,6 +122,12 @@ struct app {
     struct {
         bool busy;
         struct mr_requeue requeue;
+        struct mr_source *source; /* whose door lands again; NULL: none, or a hub does */
+        struct mr_replay what;
+        char run[192];
+        char *moves;
+        int64_t number;           /* of the lost landing; 0: none */
+        bool asked;
     } replay;
 
     /* upkeep */

@@ -214,7 +214,7 @@ static void sources_begin(struct app *a)
 static void up_begin(struct app *a)
 {
     for (struct mr_source *s = a->sources; s; s = s->next)
-        if (!(a->o.once && s->paused) && !a->o.replay_landing && !a->o.requeue)
+        if (!(a->o.once && s->paused) && !a->o.replay_landing && !a->o.replay)
             source_start(s);
 }
 
@@ -256,7 +256,7 @@ static void running_begin(struct app *a)
     if (a->o.on_ready)
         a->o.on_ready(a->o.arg, a);
     if (a->o.once)
-        app_stop(a, a->o.replay_landing || a->o.requeue ? "replay" : "once");
+        app_stop(a, a->o.replay_landing || a->o.replay ? "replay" : "once");
 }
 
 const struct app_step app_start_steps[] = {

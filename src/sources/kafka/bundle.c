@@ -95,7 +95,7 @@ static void on_roll(void *arg, struct mr_landing *landing, enum mr_roll_reason w
 void bundle_open(struct bundle *f)
 {
     struct mr_landing_owner owner = {.on_roll = on_roll, .arg = f};
-    f->open = mr_landing_begin(f->k->core->landings, mr_str_c(f->k->name), (struct mr_str){0}, MR_LANDING_ROLLING, &owner);
+    f->open = mr_landing_begin(f->k->core->landings, mr_str_c(f->k->name), mr_str_c(f->k->run), MR_LANDING_ROLLING, &owner);
     f->close_wanted = false;
 }
 
@@ -185,6 +185,8 @@ static void on_published(void *arg, enum mr_published how)
         return;
     }
     struct kafka *k = x->bundle->k;
+    if (k->replay && how != MR_PUBLISH_LOST)
+        k->replay->records += x->records;
     for (size_t i = 0; i < x->moved_count && how != MR_PUBLISH_LATER; i++) {
         struct moved *m = &x->moved[i];
         if (m->next <= m->p->published)
@@ -249,6 +251,7 @@ static void bundle_close(struct bundle *f)
     struct mr_landing *landing = f->open;
     f->open = NULL;
     f->close_wanted = false;
+    x->records = mr_landing_records(landing);
     x->bundle = f;
     *f->flights_end = x;
     f->flights_end = &x->next;

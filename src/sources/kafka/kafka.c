@@ -22,7 +22,7 @@ enum { FINISH_MS = 30000, STATUS_MOST = 1000 };
 
 static void maybe_stopped(struct kafka *k);
 
-static void finish(struct kafka *k, const struct mr_err *err)
+void kafka_finish(struct kafka *k, const struct mr_err *err)
 {
     if (k->finished)
         return;
@@ -44,12 +44,12 @@ static bool caught_up(const struct kafka *k)
 static void maybe_finished(struct kafka *k)
 {
     if (k->finishing && !k->finished && !k->finish_asking && k->finish_err.code != MR_OK && mr_code_class(k->finish_err.code) != MR_CLASS_USER) {
-        finish(k, &k->finish_err);
+        kafka_finish(k, &k->finish_err);
         return;
     }
     if (!k->finishing || !k->found || k->finished || k->filling.count || k->working || !caught_up(k) || !bundles_idle(k))
         return;
-    finish(k, &k->finish_err);
+    kafka_finish(k, &k->finish_err);
 }
 
 static void maybe_drained(struct kafka *k)
@@ -176,6 +176,7 @@ static enum mr_code open_(void *self, struct mr_source *src, const void *options
     snprintf(k->store_id, sizeof k->store_id, "%s", k->core->store_id);
     kafka_commit_mark(k->store_id, k->mark);
     mr_buf_init(&k->line, 1 << 16);
+    k->run = "";
     kafka_token_init(&k->token, &k->o->sasl.oauth);
     k->take_backoff = mr_backoff_of(500, 10000);
     k->filling.items = calloc(SLICE_RECORDS * 2, sizeof *k->filling.items);
@@ -255,7 +256,7 @@ static void unmade(struct mr_job *job, bool canceled)
 
 static bool busy(const struct kafka *k)
 {
-    if (k->starting || k->working || k->asking || k->finish_asking || k->nudging || k->taking || k->moving || k->lag_out)
+    if (k->starting || k->working || k->asking || k->finish_asking || k->nudging || k->taking || k->moving || k->lag_out || k->ends_out)
         return true;
     for (const struct bundle *f = k->bundles; f; f = f->next)
         for (const struct flight *x = f->flights; x; x = x->next)
@@ -353,32 +354,48 @@ static void drain(void *self)
 
 static void finish_begin(struct kafka *k);
 
+void kafka_found(struct kafka *k, const struct kafka_ask *ask)
+{
+    k->heard_ms = mr_loop_now_ms(k->loop);
+    k->per_topic = k->o->files == KAFKA_FILES_PER_TOPIC || (k->o->files == KAFKA_FILES_AUTO && ask->count >= PER_TOPIC_FROM);
+    for (size_t i = 0; i < ask->count; i++) {
+        struct partition *p = partition_of(k, ask->parts[i].topic, ask->parts[i].number);
+        if (p->stop_at < 0)
+            p->stop_at = ask->parts[i].end;
+        p->state = PARTITION_TAKING;
+        p->look_at_group = !k->replay;
+    }
+    k->found = true;
+}
+
+bool kafka_ask_ends_again(struct kafka *k, const struct mr_err *err)
+{
+    trouble_ask_failed(k, err);
+    if (mr_loop_now_ms(k->loop) - k->heard_ms <= FINISH_MS && mr_code_class(err->code) != MR_CLASS_USER)
+        return true;
+    kafka_finish(k, err);
+    return false;
+}
+
 static void on_ends(struct kafka_ask *ask)
 {
     struct kafka *k = MR_OF(ask, struct kafka, finish_ask);
     k->finish_asking = false;
-    if (ask->err.code != MR_OK && !k->stopping) {
-        trouble_ask_failed(k, &ask->err);
-        bool late = mr_loop_now_ms(k->loop) - k->heard_ms > FINISH_MS || mr_code_class(ask->err.code) == MR_CLASS_USER;
+    if (k->stopping) {
+        kafka_ask_free(ask);
+        kafka_pump(k);
+        return;
+    }
+    if (ask->err.code != MR_OK) {
         struct mr_err err = ask->err;
         kafka_ask_free(ask);
-        if (late)
-            finish(k, &err);
-        else
+        if (kafka_ask_ends_again(k, &err))
             finish_begin(k);
         return;
     }
     if (ask->missing.n)
         mr_err_set(&k->finish_err, MR_ENOENT, "topic %.*s", (int)ask->missing.n - 1, ask->missing.p);
-    k->heard_ms = mr_loop_now_ms(k->loop);
-    k->per_topic = k->o->files == KAFKA_FILES_PER_TOPIC || (k->o->files == KAFKA_FILES_AUTO && ask->count >= PER_TOPIC_FROM);
-    for (size_t i = 0; i < ask->count && !k->stopping; i++) {
-        struct partition *p = partition_of(k, ask->parts[i].topic, ask->parts[i].number);
-        p->stop_at = ask->parts[i].end;
-        p->state = PARTITION_TAKING;
-        p->look_at_group = true;
-    }
-    k->found = true;
+    kafka_found(k, ask);
     kafka_ask_free(ask);
     kafka_pump(k);
 }
@@ -450,6 +467,7 @@ const struct mr_door mr_door_kafka = {
     .resume = resume,
     .drain = drain,
     .once = once,
+    .replay = kafka_replay,
     .stop = stop,
     .close = close_,
     .check = kafka_check,

@@ -65,7 +65,7 @@ struct partition {
     struct bundle *bundle;
     struct partition *bundle_next; /* the bundle's next one */
     int32_t number;
-    char part[12];             /* number as text: its name in the store */
+    char part[224];            /* its name in the store: the number, of a replay behind the run's name */
     enum partition_state state;
     enum partition_trouble trouble;
     bool assigned;             /* the library reads it */
@@ -76,7 +76,9 @@ struct partition {
     int64_t read;              /* next offset that we want of the broker */
     int64_t covered;           /* next offset not handed to a landing */
     int64_t published, committed; /* next offsets; -1: not known */
-    int64_t stop_at;           /* --once: done when covered reaches it; -1: never */
+    int64_t stop_at;           /* --once, replay: done when covered reaches it; -1: never */
+    int64_t first;             /* where it begins without a position of its own: 0 if it came after its topic was begun */
+    int64_t live_incarnation;  /* replay: of the live position */
     unsigned items;            /* in slices */
     unsigned undecided;        /* flights that move it */
     bool in_open;              /* its bundle's open landing has records of it */
@@ -106,6 +108,7 @@ struct flight { /* a landing that was closed */
     struct flight *next;
     struct moved *moved;
     size_t moved_count;
+    int64_t records;
     bool decided;
 };
 
@@ -190,7 +193,12 @@ struct kafka {
     uint64_t commit_at_ms;        /* 0: nothing to tell */
 
     bool up, paused, starting, draining, finishing, finished, stopping, closing, closed, handles_closing;
-    bool found; /* --once: the partitions are known */
+    bool found; /* --once, replay: the partitions are known */
+    struct mr_replay *replay; /* NULL: it is none */
+    char prefix[208];         /* of its parts in the store; empty: none */
+    const char *run;          /* or "" */
+    char *replay_topic;       /* or NULL: all; borrowed */
+    bool second_ask;          /* of replay.c: for the time at which it ends */
     uint64_t heard_ms, close_deadline_ms; /* heard: something came from the brokers, for --once */
     struct mr_err finish_err;
     struct mr_err start_err;
@@ -198,6 +206,8 @@ struct kafka {
     char unreachable_why[512];
     bool told_refused;
     bool lag_out;                  /* statistics are being read */
+    struct kafka_ask ends;         /* where the partitions end, while they are paused */
+    bool ends_out;
     struct kafka_ask finish_ask, nudge;
     bool nudging;
     int64_t nudge_bytes;           /* taken since the last one */
@@ -264,7 +274,13 @@ void partition_named(struct partition *p); /* its incarnation is known: id and p
 void partitions_free(struct kafka *k);
 
 /* kafka.c */
+void kafka_finish(struct kafka *k, const struct mr_err *err); /* --once, replay: told once */
+void kafka_found(struct kafka *k, const struct kafka_ask *ask); /* its partitions are all there are; each is read up to stop_at, or to where it ends now */
+bool kafka_ask_ends_again(struct kafka *k, const struct mr_err *err); /* the brokers did not say: may it be asked again? Else it is finished */
 void kafka_pump(struct kafka *k);        /* something has changed: what next? */
+
+/* replay.c */
+void kafka_replay(void *self, struct mr_replay *what);
 
 /* check.c */
 void kafka_check(struct mr_check *check);

@@ -79,6 +79,44 @@ static void look_at_pace(struct partition *p, int64_t low)
         p->pace = (struct pace){.since_ms = now_ms, .low = low, .landed = p->published};
 }
 
+static void on_ends(struct kafka_ask *ask)
+{
+    struct kafka *k = MR_OF(ask, struct kafka, ends);
+    k->ends_out = false;
+    for (size_t i = 0; ask->err.code == MR_OK && i < ask->count; i++) {
+        const struct kafka_answer *a = &ask->parts[i];
+        struct partition *p = partition_find(k, a->topic, a->number);
+        if (!p || p->state == PARTITION_IDLE)
+            continue;
+        look_at_pace(p, a->earliest);
+        p->low = a->earliest;
+        if (k->o->isolation == 0)
+            p->stable = a->end;
+        if (a->end > p->high)
+            p->high = a->end;
+    }
+    kafka_ask_free(ask);
+    kafka_pump(k);
+}
+
+/* What is paused is not fetched, and the library hears no more of where it begins and ends. */
+static void ask_ends(struct kafka *k)
+{
+    if (k->ends_out || k->stopping || !(k->paused || k->held))
+        return;
+    kafka_ask_init(&k->ends, k->rk);
+    for (size_t i = 0; i < k->partitions_cap; i++)
+        if (k->partitions[i] && k->partitions[i]->assigned)
+            kafka_ask_part(&k->ends, k->partitions[i]->topic->name, k->partitions[i]->number, KAFKA_ASK_EARLIEST | KAFKA_ASK_END);
+    if (k->ends.count == 0) {
+        kafka_ask_free(&k->ends);
+        return;
+    }
+    k->ends_out = true;
+    k->ends.done = on_ends;
+    kafka_ask_start(&k->ends, k->loop->workers);
+}
+
 static void done(struct mr_job *job, bool canceled)
 {
     struct reading *r = MR_OF(job, struct reading, job);
@@ -91,12 +129,15 @@ static void done(struct mr_job *job, bool canceled)
         struct partition *p = partition_find(k, row->topic, row->number);
         if (!p || p->state == PARTITION_IDLE)
             continue;
-        if (row->low >= 0) {
+        bool stale = (k->paused || k->held) && row->high <= p->high;
+        if (row->low >= 0 && !stale) {
             look_at_pace(p, row->low);
             p->low = row->low;
         }
-        p->high = row->high;
-        p->stable = row->stable;
+        if (!stale) {
+            p->high = row->high;
+            p->stable = row->stable;
+        }
         bool stuck = k->o->isolation == 0 && row->stable >= 0 && row->stable < row->high;
         if (!stuck)
             p->stuck_since_ms = 0;
@@ -108,6 +149,7 @@ static void done(struct mr_job *job, bool canceled)
         trouble_heard(k);
     free(r->rows);
     free(r);
+    ask_ends(k);
     kafka_pump(k);
 }
 

@@ -301,7 +301,7 @@ static bool owned(const struct partition *p)
 void share_commit(struct kafka *k, bool now)
 {
     uint64_t now_ms = mr_loop_now_ms(k->loop);
-    if (!k->rk || k->commit_at_ms == 0 || k->share.event || (!now && (now_ms < k->commit_at_ms || now_ms < k->commits_held_ms)))
+    if (!k->rk || k->replay || k->commit_at_ms == 0 || k->share.event || (!now && (now_ms < k->commit_at_ms || now_ms < k->commits_held_ms)))
         return;
     k->commit_at_ms = 0;
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(16);

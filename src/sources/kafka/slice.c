@@ -78,6 +78,7 @@ static enum mr_code stage_one(struct kafka *k, const struct item *it, struct mr_
         .position = {line->p + id_n, position_n - id_n},
         .members = &raw_time,
         .members_count = raw_time.json.n > 0,
+        .replay = mr_str_c(k->run),
         .key = {m->key, m->key ? m->key_len : 0},
         .headers = headers_count ? (more ? more : room) : NULL,
         .headers_count = headers_count,

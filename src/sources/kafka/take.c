@@ -327,7 +327,7 @@ static void settle(struct kafka *k)
         struct partition *p = k->partitions[i];
         if (!p || !p->in_take || p->state != PARTITION_TAKING)
             continue;
-        const struct kafka_position first = {.next = 0, .anchor = {.offset = -1}}; /* it came after its topic was begun */
+        const struct kafka_position first = {.next = p->first, .anchor = {.offset = -1}, .incarnation = p->live_incarnation};
         if (p->has_row || p->topic->rows)
             take_settled(p, p->has_row ? p->row : first, p->row_version);
         else
@@ -439,16 +439,27 @@ static void read_row(struct kafka *k, const struct mr_position *row)
     char topic[256];
     char part[16];
     struct mr_err err = {0};
-    if (row->stream.n >= sizeof topic || row->part.n >= sizeof part || row->version == 0)
+    size_t prefix = strlen(k->prefix);
+    bool live = !memchr(row->part.p, '/', row->part.n);
+    bool ours = prefix ? row->part.n > prefix && memcmp(row->part.p, k->prefix, prefix) == 0 : live;
+    struct mr_str text = ours && prefix ? (struct mr_str){row->part.p + prefix, row->part.n - prefix} : row->part;
+    if (!(live || ours) || row->stream.n >= sizeof topic || text.n >= sizeof part || row->version == 0)
         return;
     memcpy(topic, row->stream.p, row->stream.n);
     topic[row->stream.n] = 0;
-    memcpy(part, row->part.p, row->part.n);
-    part[row->part.n] = 0;
+    memcpy(part, text.p, text.n);
+    part[text.n] = 0;
     char *end;
     long number = strtol(part, &end, 10);
     if (*end || end == part || number < 0 || number > INT32_MAX)
-        return; /* a replay's */
+        return;
+    if (!ours) { /* a replay's records keep the ids that the live ones have */
+        struct partition *p = partition_find(k, topic, (int32_t)number);
+        struct kafka_position at;
+        if (p && row->value.n && kafka_position_get(row->value, &at, &err) == MR_OK)
+            p->live_incarnation = at.incarnation;
+        return;
+    }
     for (struct topic *t = k->topics; t; t = t->next)
         if (strcmp(t->name, topic) == 0)
             t->rows |= row->value.n > 0;
@@ -475,7 +486,7 @@ static void on_positions(void *arg, const struct mr_err *err, const struct mr_po
         return;
     }
     for (struct topic *t = k->topics; t; t = t->next)
-        t->rows = false;
+        t->rows = k->replay != NULL; /* a replay has been told where its topics begin */
     for (size_t i = 0; i < count; i++)
         read_row(k, &positions[i]);
     for (size_t i = 0; i < k->partitions_cap; i++) {

@@ -42,6 +42,19 @@ static void fatal(struct kafka *k)
     }
 }
 
+/* Of a topic that cannot be subscribed to the library says the name in its text alone. */
+static const char *topic_in(const struct kafka *k, const char *text)
+{
+    for (size_t i = 0; i < k->o->topics.count; i++) {
+        const char *name = k->o->topics.items[i];
+        size_t n = strlen(name);
+        for (const char *at = strstr(text, name); at; at = strstr(at + 1, name))
+            if (at > text && at[-1] == ' ' && at[n] == ':')
+                return name;
+    }
+    return NULL;
+}
+
 static void unreachable(struct kafka *k, const char *text)
 {
     if (k->unreachable_since_ms == 0)
@@ -64,6 +77,8 @@ void trouble_event(struct kafka *k, rd_kafka_resp_err_t code, const char *topic,
     case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
     case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
     case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
+        if (!topic)
+            topic = topic_in(k, text);
         if (topic)
             not_there(k, topic, text);
         break;
@@ -113,7 +128,8 @@ void trouble_ours(struct kafka *k, struct partition *p)
         mr_alert_close(k->loop->alerts, MR_A_KAFKA_FOREIGN_STORE, k->name, p->topic->name);
         mr_alert_close(k->loop->alerts, MR_A_KAFKA_STOPPED, k->name, p->topic->name);
     }
-    mr_alert_close(k->loop->alerts, MR_A_KAFKA_TOPIC, k->name, p->topic->name);
+    if (p->state != PARTITION_IDLE || p->topic->unknown_at_ms == 0) /* taken away since it is not there: look_at_topics() closes it */
+        mr_alert_close(k->loop->alerts, MR_A_KAFKA_TOPIC, k->name, p->topic->name);
 }
 
 /* What was lost stays told for an hour, and for as long as its partition waits for a person. */
