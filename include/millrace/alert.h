@@ -63,6 +63,8 @@
       "find its producer, or abort it (kafka-transactions.sh); isolation: read_uncommitted would not wait")                               \
     X(MR_A_KAFKA_FOREIGN_STORE, "kafka_foreign_store", ERROR, "a millrace with another state store reads the same group",                 \
       "give all of a group one state store (postgres), or give each its own group")                                                       \
+    X(MR_A_KAFKA_SCHEMAS, "kafka_schema_registry", WARN, "a schema cannot be had from the registry; records land all the same",            \
+      "see schema_registry; what is missing is asked for again by itself")                                                                \
     X(MR_A_KAFKA_STOPPED, "kafka_stopped", ERROR, "a partition is not read: its position makes no sense",                                 \
       "millrace state -c FILE set SOURCE/TOPIC PARTITION OFFSET")
 

@@ -163,7 +163,7 @@ def test_a_file_that_cannot_be_renamed_is_told_and_tried_again():
 def test_nonsense_is_told():
     with Home("mr-requeue") as home:
         server = quarantined(home, 1)
-        for args, code, words in ((("github",), 2, b"--from TIME"), (("github", "--from", "yesterday"), 2, b"yesterday"), (("nobody", "--from", LONG_AGO), 1, b"nobody"),
+        for args, code, words in ((("github",), 2, b"--from FROM"), (("github", "--from", "yesterday"), 2, b"yesterday"), (("nobody", "--from", LONG_AGO), 1, b"nobody"),
                                   (("--landing", "x", "--from", LONG_AGO), 2, b"give SOURCE")):
             done = server.cli("replay", *args)
             case.true(done.returncode == code and words in done.stderr, done)

@@ -278,6 +278,8 @@ void consume_turn(struct kafka *k)
             break;
         }
         on_event(k, event, at_us);
+        if (k->closed)
+            return; /* it was the group's last word: the queue is being let go of */
         if (n % LOOK_AT_CLOCK_EVERY == 0 && mr_mono_us() - begun_us > TURN_US) {
             consume_soon(k); /* it does not wake us a second time */
             break;

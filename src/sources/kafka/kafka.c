@@ -47,7 +47,7 @@ static void maybe_finished(struct kafka *k)
         kafka_finish(k, &k->finish_err);
         return;
     }
-    if (!k->finishing || !k->found || k->finished || k->filling.count || k->working || !caught_up(k) || !bundles_idle(k))
+    if (!k->finishing || !k->found || k->finished || k->filling.count || k->working || !caught_up(k) || !bundles_idle(k) || (k->schemas && !kafka_schemas_idle(k->schemas)))
         return;
     kafka_finish(k, &k->finish_err);
 }
@@ -156,6 +156,8 @@ static void made(struct mr_job *job, bool canceled)
         uv_poll_start(&k->poll, UV_READABLE, on_readable);
         uv_timer_start(&k->beat, on_beat, BEAT_MS, BEAT_MS);
         k->up = true;
+        if (k->o->registry_given)
+            k->schemas = kafka_schemas_new(k->src, &k->o->registry);
         mr_source_up(k->src);
         consume_turn(k);
     } else {
@@ -256,7 +258,7 @@ static void unmade(struct mr_job *job, bool canceled)
 
 static bool busy(const struct kafka *k)
 {
-    if (k->starting || k->working || k->asking || k->finish_asking || k->nudging || k->taking || k->moving || k->lag_out || k->ends_out)
+    if (k->starting || k->working || k->asking || k->finish_asking || k->nudging || k->taking || k->moving || k->lag_out || k->ends_out || k->topics_asking)
         return true;
     for (const struct bundle *f = k->bundles; f; f = f->next)
         for (const struct flight *x = f->flights; x; x = x->next)
@@ -283,9 +285,23 @@ static void leave(struct kafka *k)
     k->close_deadline_ms = mr_loop_now_ms(k->loop) + CLOSE_MS;
 }
 
+static void on_schemas_gone(void *arg)
+{
+    struct kafka *k = arg;
+    k->schemas = NULL;
+    maybe_stopped(k);
+}
+
 static void maybe_stopped(struct kafka *k)
 {
     if (!k->stopping || k->closed || busy(k))
+        return;
+    if (k->schemas && !k->schemas_stopping) {
+        k->schemas_stopping = true;
+        kafka_schemas_stop(k->schemas, on_schemas_gone, k); /* comes back here */
+        return;
+    }
+    if (k->schemas)
         return;
     if (!k->rk) {
         k->closed = true;
@@ -450,6 +466,8 @@ static void tick(void *self)
     struct kafka *k = self;
     trouble_look(k);
     lag_look(k);
+    if (k->schemas)
+        kafka_schemas_look(k->schemas);
 }
 
 extern const struct mr_door mr_door_kafka;

@@ -13,6 +13,7 @@
 #include "ask.h"
 #include "options.h"
 #include "position.h"
+#include "schemas.h"
 #include "token.h"
 
 #include "millrace/alert.h"
@@ -56,6 +57,7 @@ struct topic {
     char *name;
     size_t name_n;
     bool rows; /* the store has positions of it: as of the last look */
+    bool told; /* that it cannot be read */
     uint64_t unknown_at_ms; /* an error said that it is not there; 0: it is */
 };
 
@@ -182,6 +184,8 @@ struct kafka {
     struct mr_job job;
     struct mr_buf line;  /* worker */
 
+    struct kafka_schemas *schemas; /* NULL: none */
+    bool schemas_stopping;
     struct kafka_token token; /* SASL OAUTHBEARER */
     struct share share;
     struct kafka_ask ask;
@@ -208,6 +212,9 @@ struct kafka {
     bool lag_out;                  /* statistics are being read */
     struct kafka_ask ends;         /* where the partitions end, while they are paused */
     bool ends_out;
+    struct kafka_ask topics_ask;   /* are those there that could not be read? */
+    bool topics_asking;
+    uint64_t topics_look_ms;
     struct kafka_ask finish_ask, nudge;
     bool nudging;
     int64_t nudge_bytes;           /* taken since the last one */

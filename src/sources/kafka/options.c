@@ -14,6 +14,7 @@
 #define AT(field) offsetof(struct kafka_options, field)
 #define TLS(field) (offsetof(struct kafka_options, tls.field) - offsetof(struct kafka_options, tls))
 #define SASL(field) offsetof(struct kafka_sasl, field)
+#define REGISTRY(field) offsetof(struct kafka_registry, field)
 #define OAUTH(field) offsetof(struct kafka_oauth, field)
 
 static const char *const isolations[] = {"read_committed", "read_uncommitted", NULL};
@@ -53,6 +54,15 @@ static const struct mr_option sasl_rows[] = {
      .sub = oauth_rows,
      .flags = MR_OPT_PRESENT,
      .doc = "OAUTHBEARER: client credentials, for which a token is fetched ahead of each expiry."},
+    {0},
+};
+
+static const struct mr_option registry_rows[] = {
+    {.name = "url", .type = MR_T_STRING, .offset = REGISTRY(url), .flags = MR_OPT_MANDATORY, .doc = "Its address: https://registry:8081."},
+    {.name = "username", .type = MR_T_STRING, .offset = REGISTRY(username), .doc = "For basic authentication, as its password."},
+    {.name = "password", .type = MR_T_SECRET, .offset = REGISTRY(password), .doc = "The password, or an API key's secret."},
+    {.name = "ca", .type = MR_T_PATH, .offset = REGISTRY(ca), .doc = "PEM file of the authorities that vouch for it. Default: the system's."},
+    {.name = "stream", .type = MR_T_STRING, .offset = REGISTRY(stream), .def = "_schema_registry", .doc = "The stream in which schemas land."},
     {0},
 };
 
@@ -139,6 +149,13 @@ const struct mr_option kafka_rows[] = {
      .flags = MR_OPT_PRESENT,
      .doc = "Speak TLS with the brokers; `{}` for one that the system's authorities vouch for."},
     {.name = "sasl", .type = MR_T_MAP, .offset = AT(sasl_given), .offset2 = AT(sasl), .sub = sasl_rows, .flags = MR_OPT_PRESENT, .doc = "Who we are to the brokers."},
+    {.name = "schema_registry",
+     .type = MR_T_MAP,
+     .offset = AT(registry_given),
+     .offset2 = AT(registry),
+     .sub = registry_rows,
+     .flags = MR_OPT_PRESENT,
+     .doc = "A registry of schemas (Confluent's interface). Records land as bytes with `position.schema_id` whether it answers or not; each schema that they name lands beside them, once."},
     {.name = "librdkafka",
      .type = MR_T_PAIRS,
      .offset = AT(librdkafka),
@@ -249,6 +266,21 @@ static void validate_topics(const char *name, const struct kafka_options *o, str
     }
 }
 
+static void validate_registry(const char *name, const struct kafka_options *o, struct mr_where where, struct mr_config_errors *errors)
+{
+    const struct kafka_registry *r = &o->registry;
+    struct mr_where at = mr_config_where(errors, where, "schema_registry");
+    if (!o->registry_given || !r->url)
+        return;
+    if (strncmp(r->url, "https://", 8) != 0 && strncmp(r->url, "http://", 7) != 0)
+        mr_config_error(errors, at, "source %s: schema_registry.url begins with https:// or http://, not \"%s\"", name, r->url);
+    if (!r->username != !r->password.value)
+        mr_config_error(errors, at, "source %s: schema_registry.username and password go together", name);
+    for (size_t i = 0; i < o->topics.count; i++)
+        if (strcmp(o->topics.items[i], r->stream) == 0)
+            mr_config_error(errors, at, "source %s: schema_registry.stream %s is the name of a topic, too", name, r->stream);
+}
+
 static void validate_sasl(const char *name, const struct kafka_options *o, struct mr_where where, struct mr_config_errors *errors)
 {
     if (!o->sasl_given)
@@ -274,6 +306,7 @@ void kafka_validate(const char *name, const void *options, struct mr_where where
     rd_kafka_conf_t *conf = NULL;
     validate_topics(name, o, where, errors);
     validate_sasl(name, o, where, errors);
+    validate_registry(name, o, where, errors);
     if (o->start && !kafka_start_of(o->start, &start, &ms))
         mr_config_error(errors, mr_config_where(errors, where, "start"), "source %s: start is earliest, latest, or a time such as 2026-11-01T00:00:00Z, not \"%s\"", name, o->start);
     if (o->tls_given && !o->tls.cert != !o->tls.key)

@@ -40,6 +40,11 @@ struct kafka_options {
         bool oauth_given;
     } sasl;
     bool sasl_given;
+    struct kafka_registry {
+        char *url, *username, *stream, *ca;
+        struct mr_secret password;
+    } registry;
+    bool registry_given;
     struct mr_pairs librdkafka;
 };
 extern const struct mr_option kafka_rows[];

@@ -35,14 +35,25 @@ static size_t take_headers(const rd_kafka_message_t *m, struct mr_header *out, s
     return n;
 }
 
-static void put_position(struct mr_buf *line, const struct partition *p, const rd_kafka_message_t *m)
+/* Confluent's wire format: a zero, the schema's id, the value. */
+static bool has_schema(const rd_kafka_message_t *m)
+{
+    return m->len >= 5 && *(const unsigned char *)m->payload == 0;
+}
+
+static uint32_t schema_of(const rd_kafka_message_t *m)
 {
     const unsigned char *v = m->payload;
+    return (uint32_t)v[1] << 24 | (uint32_t)v[2] << 16 | (uint32_t)v[3] << 8 | v[4];
+}
+
+static void put_position(struct mr_buf *line, const struct partition *p, const rd_kafka_message_t *m)
+{
     mr_buf_put(line, p->position, p->position_n);
     mr_buf_u64(line, (uint64_t)m->offset);
-    if (m->len >= 5 && v[0] == 0) { /* Confluent's wire format: a zero, the schema's id, the value */
+    if (has_schema(m)) {
         mr_buf_puts(line, ",\"schema_id\":");
-        mr_buf_u64(line, (uint64_t)v[1] << 24 | (uint64_t)v[2] << 16 | (uint64_t)v[3] << 8 | v[4]);
+        mr_buf_u64(line, schema_of(m));
     }
     mr_buf_putc(line, '}');
 }
@@ -179,6 +190,8 @@ static bool place_item(struct kafka *k, struct item *it)
         bundle_open(p->bundle);
     it->landing = p->bundle->open;
     p->in_open = p->bundle->touched = true;
+    if (k->schemas && has_schema(it->message))
+        kafka_schemas_seen(k->schemas, schema_of(it->message));
     p->covered_ts_ms = p->read_ts_ms;
     return true;
 }

@@ -2,10 +2,11 @@
 /* trouble.c - what the library complains of, as alerts that say what to do; they close by themselves when it works again. */
 #include "kafka.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { UNREACHABLE_MS = 60000, UNKNOWN_MS = 5000, LOST_TOLD_MS = 3600000 };
+enum { UNREACHABLE_MS = 60000, UNKNOWN_MS = 5000, LOST_TOLD_MS = 3600000, TOPICS_LOOK_MS = 10000 };
 #define SCRAM_WORKS_FROM 0x020601ff
 
 static void refused(struct kafka *k, const char *text)
@@ -20,9 +21,10 @@ static void refused(struct kafka *k, const char *text)
 static void not_there(struct kafka *k, const char *topic, const char *text)
 {
     mr_alert_open(k->loop->alerts, MR_A_KAFKA_TOPIC, k->name, topic, "%s", text);
-    for (struct topic *t = k->topics; t; t = t->next)
-        if (strcmp(t->name, topic) == 0 && t->unknown_at_ms == 0)
-            t->unknown_at_ms = mr_loop_now_ms(k->loop) + 1;
+    struct topic *t = topic_of(k, topic);
+    t->told = true;
+    if (t->unknown_at_ms == 0)
+        t->unknown_at_ms = mr_loop_now_ms(k->loop) + 1;
 }
 
 static void fatal(struct kafka *k)
@@ -128,8 +130,58 @@ void trouble_ours(struct kafka *k, struct partition *p)
         mr_alert_close(k->loop->alerts, MR_A_KAFKA_FOREIGN_STORE, k->name, p->topic->name);
         mr_alert_close(k->loop->alerts, MR_A_KAFKA_STOPPED, k->name, p->topic->name);
     }
-    if (p->state != PARTITION_IDLE || p->topic->unknown_at_ms == 0) /* taken away since it is not there: look_at_topics() closes it */
-        mr_alert_close(k->loop->alerts, MR_A_KAFKA_TOPIC, k->name, p->topic->name);
+    if (p->state == PARTITION_IDLE)
+        return; /* taken away, perhaps since its topic is not there: look_at_topics() tells */
+    p->topic->told = false;
+    mr_alert_close(k->loop->alerts, MR_A_KAFKA_TOPIC, k->name, p->topic->name);
+}
+
+static bool any_ours(const struct kafka *k, const struct topic *t)
+{
+    for (size_t i = 0; i < k->partitions_cap; i++)
+        if (k->partitions[i] && k->partitions[i]->topic == t && k->partitions[i]->state != PARTITION_IDLE)
+            return true;
+    return false;
+}
+
+static void on_topics(struct kafka_ask *ask)
+{
+    struct kafka *k = MR_OF(ask, struct kafka, topics_ask);
+    k->topics_asking = false;
+    for (size_t i = 0; ask->err.code == MR_OK && i < ask->count; i++) {
+        struct topic *t = topic_of(k, ask->parts[i].topic);
+        if (!t->told || any_ours(k, t))
+            continue;
+        t->told = false;
+        mr_alert_close(k->loop->alerts, MR_A_KAFKA_TOPIC, k->name, t->name);
+    }
+    free(ask->topics.items);
+    kafka_ask_free(ask);
+    kafka_pump(k);
+}
+
+/* A topic that was told to be unreadable is there again, but another process of the group reads it: nothing else would say so. */
+static void look_at_topics(struct kafka *k)
+{
+    uint64_t now_ms = mr_loop_now_ms(k->loop);
+    size_t count = 0;
+    if (!k->rk || k->topics_asking || k->stopping || now_ms < k->topics_look_ms)
+        return;
+    for (const struct topic *t = k->topics; t; t = t->next)
+        count += t->told && !any_ours(k, t);
+    if (count == 0)
+        return;
+    struct kafka_ask *ask = &k->topics_ask;
+    kafka_ask_init(ask, k->rk);
+    ask->topics.items = calloc(count, sizeof *ask->topics.items);
+    assert(ask->topics.items);
+    for (const struct topic *t = k->topics; t; t = t->next)
+        if (t->told && !any_ours(k, t))
+            ask->topics.items[ask->topics.count++] = t->name;
+    ask->done = on_topics;
+    k->topics_asking = true;
+    k->topics_look_ms = now_ms + TOPICS_LOOK_MS;
+    kafka_ask_start(ask, k->loop->workers);
 }
 
 /* What was lost stays told for an hour, and for as long as its partition waits for a person. */
@@ -158,6 +210,7 @@ void trouble_look(struct kafka *k)
     uint64_t now_ms = mr_loop_now_ms(k->loop);
     if (k->unreachable_since_ms && now_ms - k->unreachable_since_ms > UNREACHABLE_MS)
         mr_alert_open(k->loop->alerts, MR_A_KAFKA_UNREACHABLE, k->name, NULL, "no broker answers since a minute or more: %s", k->unreachable_why);
+    look_at_topics(k);
     for (struct topic *t = k->topics; t; t = t->next) {
         look_at_losses(k, t);
         if (t->unknown_at_ms && now_ms - t->unknown_at_ms > UNKNOWN_MS) {
