@@ -9,7 +9,6 @@ import argparse
 import json
 import os
 import pathlib
-import platform
 import resource
 import shutil
 import signal
@@ -21,7 +20,7 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
-from lib import ids, peers as peerlib, proc, syncs, table, zone  # noqa: E402 (the path above)
+from lib import ids, peers as peerlib, proc, syncs, table, tools, zone  # noqa: E402 (the path above)
 
 DURABLE_PEERS = ("go", "webdis")
 OPEN_RATE, OPEN_CONNECTIONS = 2000, 64
@@ -65,14 +64,11 @@ def build_tools(args):
     """The folder with sender, bounds, probe and Go peer, built if need be."""
     if args.tools:
         return pathlib.Path(args.tools).absolute()
-    build = HERE.parent / "build/bench"
-    for command in (["cmake", "-S", HERE, "-B", build, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release"],
-                    ["cmake", "--build", build]):
-        subprocess.run([str(c) for c in command], check=True, stdout=subprocess.DEVNULL)
+    bin = tools.build()
     if shutil.which("go"):
-        subprocess.run(["go", "build", "-o", str(build / "bin/go-group"), "."], cwd=HERE / "peers/go-group", check=True,
+        subprocess.run(["go", "build", "-o", str(bin / "go-group"), "."], cwd=HERE / "peers/go-group", check=True,
                        env={**os.environ, "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=mod"})
-    return build / "bin"
+    return bin
 
 
 def chosen_peers(parser, args, tools):
@@ -264,16 +260,6 @@ class Bench:
         self.results.idle = {"idle_mb": idle, "crowded_mb": crowded}
 
 
-def print_header(args):
-    model = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo", encoding="ascii")
-                  if line.startswith("model name")), platform.machine())
-    print(f"command: {' '.join(sys.argv)}")
-    print(f"date: {time.strftime('%Y-%m-%d %H:%M:%S UTC', time.gmtime())}; kernel {platform.release()}; "
-          f"{os.cpu_count()} CPUs, {model}; load average before {' '.join(f'{n:.2f}' for n in os.getloadavg())}")
-    print("versions: " + "; ".join(f"{name} {text}" for name, text in peerlib.versions(args.millrace).items()))
-    print(flush=True)
-
-
 def print_results(args, bench):
     r = bench.results
     print(table.main_table(r, bench.peers, args.loads))
@@ -302,8 +288,8 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that `finally` ends the servers
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # for the servers and the sender
-    tools = build_tools(args)
-    chosen = chosen_peers(parser, args, tools)
+    programs = build_tools(args)
+    chosen = chosen_peers(parser, args, programs)
     build = HERE.parent / "build"
     build.mkdir(exist_ok=True)
     folder = pathlib.Path(tempfile.mkdtemp(prefix="bench-webhook.", dir=args.dir or build)).resolve()
@@ -311,8 +297,8 @@ def main():
         pair = make_certificate(folder)
         for peer in chosen:
             peer.tls = pair
-    print_header(args)
-    bench = Bench(args, tools, chosen, folder)
+    tools.print_header(peerlib.versions(args.millrace))
+    bench = Bench(args, programs, chosen, folder)
     failed = False
     try:
         bench.fill_ids()

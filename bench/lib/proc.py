@@ -3,6 +3,7 @@
 import os
 import pathlib
 import resource
+import select
 import signal
 import socket
 import subprocess
@@ -104,3 +105,21 @@ def stop(process, seconds=60):
     except subprocess.TimeoutExpired:
         process.kill()
         return process.wait()
+
+
+def watch(process, seconds, done=lambda: False):
+    """Until the process has ended or `done` says yes: (CPU seconds, peak MB, exit status or None). The peak is looked up every 20 ms, since what wait4 tells of it begins
+    with the size of the process that forked."""
+    end, peak, status, used = time.monotonic() + seconds, 0.0, None, None
+    with open(os.pidfd_open(process.pid), "rb", buffering=0) as ended:
+        poll = select.poll()
+        poll.register(ended, select.POLLIN)
+        while not poll.poll(20):
+            peak = max(peak, memory_mb([process.pid], PEAK))
+            if done():
+                return cpu_seconds([process.pid]), peak, None
+            if time.monotonic() > end:
+                raise RuntimeError(f"not done within {seconds} s")
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return used.ru_utime + used.ru_stime, peak, process.returncode

@@ -212,12 +212,22 @@ char *app_proxy_except(const struct mr_config *c)
     return text.p;
 }
 
+/* Does anybody wait for our answer? Who only fetches may stage at full pace. (A door that serves and comes by a reload finds the lanes as they are.) */
+static bool serving(const struct app *a)
+{
+    const struct mr_config *c = a->config->config;
+    for (size_t i = 0; i < c->sources_count; i++)
+        if (c->doors[c->sources[i].door]->hub_serve)
+            return !a->o.once;
+    return false;
+}
+
 static bool make(struct app *a, struct mr_err *err)
 {
     const struct mr_config *c = a->config->config;
     a->log = mr_log_new(STDERR_FILENO, (enum mr_log_format)c->log.format, (enum mr_level)c->log.level);
     struct mr_loop_options options = {
-        .memory_limit = (size_t)c->limits.memory, .log = a->log, .serving = !a->o.once};
+        .memory_limit = (size_t)c->limits.memory, .log = a->log, .serving = serving(a)};
     if (mr_loop_init(&a->loop, &options, err) != MR_OK)
         return false;
     a->data_dir = strdup(c->data_dir);
