@@ -86,8 +86,11 @@ static void on_beat(uv_timer_t *beat)
     struct kafka *k = MR_OF(beat, struct kafka, beat);
     uint64_t now_ms = mr_loop_now_ms(k->loop);
     consume_turn(k);
-    if (k->finishing && !k->finished && k->finish_err.code == MR_OK && now_ms - k->heard_ms > FINISH_MS && !(k->found && caught_up(k)) && bundles_idle(k))
-        mr_err_set(&k->finish_err, MR_ETIMEDOUT, "nothing came from the brokers for %d s: %s", FINISH_MS / 1000, k->unreachable_why);
+    if (k->finishing && !k->finished && now_ms - k->heard_ms > FINISH_MS && !(k->found && caught_up(k)) && bundles_idle(k)) {
+        if (k->finish_err.code == MR_OK)
+            mr_err_set(&k->finish_err, MR_ETIMEDOUT, "nothing came from the brokers for %d s: %s", FINISH_MS / 1000, k->unreachable_why);
+        kafka_finish(k, &k->finish_err);
+    }
     kafka_pump(k);
 }
 

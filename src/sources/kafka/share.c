@@ -199,7 +199,8 @@ static size_t ours(const struct kafka *k)
 
 void share_event(struct kafka *k, rd_kafka_event_t *event)
 {
-    assert(!k->share.event);
+    if (k->share.event)
+        event_end(k); /* overtaken: the library waits for the answer to the newer one */
     k->share.event = event;
     k->share.assign = rd_kafka_event_error(event) == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
     if (k->share.assign) {
