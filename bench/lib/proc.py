@@ -107,10 +107,10 @@ def stop(process, seconds=60):
         return process.wait()
 
 
-def watch(process, seconds, done=lambda: False):
+def watch(process, what, seconds, done=lambda: False):
     """Until the process has ended or `done` says yes: (CPU seconds, peak MB, exit status or None). The peak is looked up every 20 ms, since what wait4 tells of it begins
     with the size of the process that forked."""
-    end, peak, status, used = time.monotonic() + seconds, 0.0, None, None
+    end, peak = time.monotonic() + seconds, 0.0
     with open(os.pidfd_open(process.pid), "rb", buffering=0) as ended:
         poll = select.poll()
         poll.register(ended, select.POLLIN)
@@ -119,7 +119,7 @@ def watch(process, seconds, done=lambda: False):
             if done():
                 return cpu_seconds([process.pid]), peak, None
             if time.monotonic() > end:
-                raise RuntimeError(f"not done within {seconds} s")
+                raise RuntimeError(f"{what} was not done within {seconds} s")
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     return used.ru_utime + used.ru_stime, peak, process.returncode
