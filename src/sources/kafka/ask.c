@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ask.c - one question after the other, each with its time; the first that fails ends the batch. */
 #include "ask.h"
+#include "options.h"
 
 #include <assert.h>
+#include <pthread.h>
 #include <regex.h>
 #include <stdlib.h>
 
@@ -69,10 +71,67 @@ void kafka_ask_free(struct kafka_ask *ask)
     mr_buf_free(&ask->missing);
 }
 
+/* ---- the client goes ---- */
+
+struct leaving {
+    rd_kafka_t *rk;
+    uv_mutex_t lock;
+    uv_cond_t done_cond;
+    bool done, left; /* left: nobody waits any more, its thread frees this */
+};
+
+static void leaving_free(struct leaving *l)
+{
+    uv_cond_destroy(&l->done_cond);
+    uv_mutex_destroy(&l->lock);
+    free(l);
+}
+
+static void *leaving_main(void *arg)
+{
+    struct leaving *l = arg;
+    rd_kafka_destroy_flags(l->rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    uv_mutex_lock(&l->lock);
+    l->done = true;
+    bool left = l->left;
+    uv_cond_signal(&l->done_cond);
+    uv_mutex_unlock(&l->lock);
+    if (left)
+        leaving_free(l);
+    return NULL;
+}
+
+bool kafka_client_free(rd_kafka_t *rk)
+{
+    struct leaving *l = calloc(1, sizeof *l);
+    pthread_t thread;
+    assert(l);
+    l->rk = rk;
+    uv_mutex_init(&l->lock);
+    uv_cond_init(&l->done_cond);
+    if (pthread_create(&thread, NULL, leaving_main, l) != 0) {
+        leaving_free(l);
+        return false;
+    }
+    pthread_detach(thread);
+    uint64_t until_ns = uv_hrtime() + (uint64_t)KAFKA_DESTROY_MS * 1000000, now_ns;
+    uv_mutex_lock(&l->lock);
+    while (!l->done && (now_ns = uv_hrtime()) < until_ns)
+        (void)uv_cond_timedwait(&l->done_cond, &l->lock, until_ns - now_ns);
+    bool done = l->done;
+    l->left = !done;
+    uv_mutex_unlock(&l->lock);
+    if (done)
+        leaving_free(l);
+    return done;
+}
+
 /* ---- which partitions are there? ---- */
 
 static void take_topic(struct kafka_ask *ask, const struct rd_kafka_metadata_topic *t)
 {
+    if (!kafka_topic_ok(t->topic))
+        return;
     if (t->err)
         mr_buf_printf(&ask->missing, "%s: %s\n", t->topic, rd_kafka_err2str(t->err));
     for (int i = 0; !t->err && i < t->partition_cnt; i++)
@@ -158,7 +217,8 @@ static bool ask_committed(struct kafka_ask *ask)
         if (!(a->want & KAFKA_ASK_COMMITTED))
             continue;
         rd_kafka_topic_partition_t *p = &list->elems[at++];
-        code = p->err;
+        if (p->err)
+            a->err = p->err;
         a->committed = p->offset >= 0 ? p->offset : -1;
         if (p->offset >= 0 && p->metadata_size > 0)
             a->metadata = strndup(p->metadata, p->metadata_size);
@@ -180,9 +240,10 @@ static bool ask_times(struct kafka_ask *ask, unsigned want, int64_t time)
         if (!(a->want & want))
             continue;
         const rd_kafka_topic_partition_t *p = &list->elems[at++];
-        code = p->err;
-        if (!code && (want == KAFKA_ASK_TIME ? p->offset == time : p->offset < 0))
-            code = RD_KAFKA_RESP_ERR__TIMED_OUT;
+        if (p->err)
+            a->err = p->err;
+        else if (want == KAFKA_ASK_TIME ? p->offset == time : p->offset < 0)
+            a->err = RD_KAFKA_RESP_ERR__TIMED_OUT;
         if (want == KAFKA_ASK_TIME)
             a->at_time = p->offset >= 0 ? p->offset : -1; /* -1: nothing that new: its end */
         else if (want == KAFKA_ASK_END)
@@ -196,11 +257,30 @@ static bool ask_times(struct kafka_ask *ask, unsigned want, int64_t time)
     return !code;
 }
 
+bool kafka_ask_part_failed(const struct kafka_ask *ask, struct mr_err *err)
+{
+    char what[300];
+    for (size_t i = 0; i < ask->count; i++) {
+        if (!ask->parts[i].err)
+            continue;
+        snprintf(what, sizeof what, "partition %s/%d", ask->parts[i].topic, (int)ask->parts[i].number);
+        if (err->code == MR_OK)
+            kafka_err(err, ask->parts[i].err, what);
+        return true;
+    }
+    return false;
+}
+
 void kafka_ask_run(struct kafka_ask *ask)
 {
     ask->err = (struct mr_err){0};
-    if (ask_topics(ask) && ask_committed(ask) && ask_times(ask, KAFKA_ASK_EARLIEST, -2) && ask_times(ask, KAFKA_ASK_END, -1))
-        ask_times(ask, KAFKA_ASK_TIME, ask->time_ms);
+    if (!ask_topics(ask) || !ask_committed(ask) || !ask_times(ask, KAFKA_ASK_EARLIEST, -2) || !ask_times(ask, KAFKA_ASK_END, -1) || !ask_times(ask, KAFKA_ASK_TIME, ask->time_ms))
+        return;
+    for (size_t i = 0; i < ask->count; i++)
+        if (!ask->parts[i].err)
+            return;
+    if (ask->count) /* nobody has answered anything */
+        kafka_err(&ask->err, ask->parts[0].err, "offsets of the partitions");
 }
 
 static void run(struct mr_job *job) /* Runs on: worker */

@@ -11,7 +11,7 @@
 
 #include <librdkafka/rdkafka.h>
 
-enum { KAFKA_ASK_COMMITTED = 1, KAFKA_ASK_EARLIEST = 2, KAFKA_ASK_END = 4, KAFKA_ASK_TIME = 8, KAFKA_ASK_MS = 2000 /* for one call */ };
+enum { KAFKA_ASK_COMMITTED = 1, KAFKA_ASK_EARLIEST = 2, KAFKA_ASK_END = 4, KAFKA_ASK_TIME = 8, KAFKA_ASK_MS = 2000 /* for one call */, KAFKA_DESTROY_MS = 2000 };
 
 struct kafka_answer { /* of one partition; -1: not asked, or none */
     char *topic;      /* owned */
@@ -20,6 +20,7 @@ struct kafka_answer { /* of one partition; -1: not asked, or none */
     int64_t committed;
     char *metadata; /* owned, NUL-terminated; of the commit; may be NULL */
     int64_t earliest, end, at_time;
+    rd_kafka_resp_err_t err; /* of this partition alone: it has no leader, or may not be read; its answers are none */
 };
 
 struct kafka_ask {
@@ -32,7 +33,7 @@ struct kafka_ask {
     bool patterns;
     unsigned topics_want;
     struct mr_buf missing;             /* of `topics`: names that are not there, or may not be seen, "NAME: why" by lines */
-    struct mr_err err;                 /* MR_OK: all is answered */
+    struct mr_err err;                 /* MR_OK: something is answered, or nothing was asked */
     void (*done)(struct kafka_ask *ask); /* loop; canceled: err is MR_ECANCELED */
 };
 
@@ -41,6 +42,13 @@ struct kafka_answer *kafka_ask_part(struct kafka_ask *ask, const char *topic, in
 void kafka_ask_start(struct kafka_ask *ask, struct mr_workers *workers);
 void kafka_ask_run(struct kafka_ask *ask); /* Runs on: worker, by itself */
 void kafka_ask_free(struct kafka_ask *ask);
+
+/* Is there one that nobody answered for? err, if it is still MR_OK, says which. */
+bool kafka_ask_part_failed(const struct kafka_ask *ask, struct mr_err *err);
+
+/* The client goes, without a word to the group. rd_kafka_destroy() may never return (brokers that hang; librdkafka 2.0.2: a topic that was deleted while it was
+ * read): after KAFKA_DESTROY_MS it is left to a thread of its own, and false comes. Runs on: worker */
+bool kafka_client_free(rd_kafka_t *rk);
 
 /* The library's code as one of ours; `what` was tried. */
 enum mr_code kafka_err(struct mr_err *err, rd_kafka_resp_err_t code, const char *what);

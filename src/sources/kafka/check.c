@@ -39,12 +39,13 @@ static void say_topics(struct checking *c, const struct kafka_ask *ask)
 {
     for (size_t i = 0; i < ask->count; i++) {
         const char *topic = ask->parts[i].topic;
-        size_t partitions = 0;
+        size_t partitions = 0, failed = 0;
         int64_t left = 0, committed = 0;
         if (i > 0 && strcmp(topic, ask->parts[i - 1].topic) == 0)
             continue;
         for (size_t k = i; k < ask->count && strcmp(ask->parts[k].topic, topic) == 0; k++) {
             const struct kafka_answer *a = &ask->parts[k];
+            failed += a->err != 0;
             int64_t from = a->committed > a->earliest ? a->committed : a->earliest;
             partitions++;
             committed += a->committed >= 0;
@@ -52,6 +53,8 @@ static void say_topics(struct checking *c, const struct kafka_ask *ask)
         }
         say(c, MR_CHECK_OK, topic, "%zu partition%s, %" PRId64 " offset%s %s", partitions, partitions == 1 ? "" : "s", left, left == 1 ? "" : "s",
             committed ? "behind what the group has committed" : "there, none committed by the group yet");
+        if (failed)
+            say(c, MR_CHECK_FAIL, topic, "%zu of its partitions cannot be asked: no leader, or no right", failed);
     }
     const char *at = ask->missing.n ? ask->missing.p : "", *end = at + ask->missing.n;
     while (at < end) {
@@ -74,14 +77,28 @@ static void say_group(struct checking *c, rd_kafka_t *rk)
         return;
     }
     const struct rd_kafka_group_info *g = groups->group_cnt ? &groups->groups[0] : NULL;
-    if (!g || g->member_cnt == 0)
-        say(c, MR_CHECK_OK, NULL, "group %s has no members now", c->group);
-    else if (g->err)
+    if (g && g->err)
         say(c, g->err == RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED ? MR_CHECK_FAIL : MR_CHECK_WARN, NULL, "group %s: %s", c->group, rd_kafka_err2str(g->err));
+    else if (!g || g->member_cnt == 0)
+        say(c, MR_CHECK_OK, NULL, "group %s has no members now", c->group);
     else
         say(c, MR_CHECK_OK, NULL, "group %s has %d member%s (%s), protocol %s; all must share our state store", c->group, g->member_cnt, g->member_cnt == 1 ? "" : "s", g->state,
             g->protocol && *g->protocol ? g->protocol : "none");
     rd_kafka_group_list_destroy(groups);
+}
+
+/* Calls that fail say that there is no connection; why there is none the library says in events alone. */
+static void why_not(rd_kafka_t *rk, char out[512])
+{
+    rd_kafka_queue_t *queue = rd_kafka_queue_get_main(rk);
+    rd_kafka_event_t *event;
+    out[0] = 0;
+    while ((event = rd_kafka_queue_poll(queue, 0))) {
+        if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_ERROR && rd_kafka_event_error(event) != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN)
+            snprintf(out, 512, ": %s", rd_kafka_event_error_string(event));
+        rd_kafka_event_destroy(event);
+    }
+    rd_kafka_queue_destroy(queue);
 }
 
 static void run(struct mr_job *job) /* Runs on: worker */
@@ -97,6 +114,7 @@ static void run(struct mr_job *job) /* Runs on: worker */
     }
     rd_kafka_conf_set(conf, "log.queue", "false", NULL, 0);
     rd_kafka_conf_set_log_cb(conf, NULL);
+    rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_ERROR);
     rd_kafka_t *rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, why, sizeof why);
     if (!rk) {
         rd_kafka_conf_destroy(conf);
@@ -114,10 +132,11 @@ static void run(struct mr_job *job) /* Runs on: worker */
         say_topics(c, &ask);
         say_group(c, rk);
     } else {
-        say(c, MR_CHECK_FAIL, NULL, "%s; brokers %s%s", ask.err.msg, c->o->brokers.items[0], c->o->brokers.count > 1 ? " and others" : "");
+        why_not(rk, why);
+        say(c, MR_CHECK_FAIL, NULL, "%s%s; brokers %s%s", ask.err.msg, why, c->o->brokers.items[0], c->o->brokers.count > 1 ? " and others" : "");
     }
     kafka_ask_free(&ask);
-    rd_kafka_destroy_flags(rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    kafka_client_free(rk);
 }
 
 static void tell(void *arg)

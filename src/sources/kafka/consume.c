@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #define QUEUE_BACKOFF_FROM 0x020200ff /* fetch.queue.backoff.ms is known from then on */
-enum { HOLD_AFTER_MS = 1000, LOOK_AT_CLOCK_EVERY = 32 };
+enum { COMMIT_AGAIN_MS = 5000, HOLD_AFTER_MS = 1000, LOOK_AT_CLOCK_EVERY = 32 };
 
 bool consume_has_room(const struct kafka *k)
 {
@@ -34,7 +34,7 @@ static struct item *item_add(struct kafka *k, struct partition *p, int64_t next)
     if (s->count == SLICE_RECORDS * 2) /* held: what comes all the same is not kept, but read again */
         return NULL;
     struct item *it = &s->items[s->count++];
-    *it = (struct item){.p = p, .turn = p->turn, .next = next};
+    *it = (struct item){.p = p, .turn = p->turn, .from = p->read, .next = next};
     p->items++;
     return it;
 }
@@ -72,12 +72,14 @@ static bool anchored(struct partition *p, const rd_kafka_message_t *m)
 static bool on_message(struct kafka *k, rd_kafka_event_t *event, const rd_kafka_message_t *m, int64_t at_us)
 {
     struct partition *p = partition_of_message(k, m);
-    if (!p || p->state != PARTITION_READING || p->revoking || k->draining || k->stopping || !anchored(p, m) || m->offset < p->read)
+    if (!p || p->state != PARTITION_READING || p->revoking || k->draining || k->drained || k->broken || k->stopping || !anchored(p, m) || m->offset < p->read)
         return false;
     if (p->stop_at >= 0 && m->offset >= p->stop_at) {
-        p->full = true;
-        p->read = p->read > p->stop_at ? p->read : p->stop_at;
-        item_add(k, p, p->read);
+        if (!p->full && item_add(k, p, p->read > p->stop_at ? p->read : p->stop_at)) {
+            p->full = true;
+            p->read = p->read > p->stop_at ? p->read : p->stop_at;
+            share_pause_one(k, p); /* what follows is not ours to read now */
+        }
         return false;
     }
     struct item *it = item_add(k, p, m->offset + 1);
@@ -108,13 +110,15 @@ static void on_end(struct kafka *k, const rd_kafka_topic_partition_t *tp)
 {
     struct partition *p = tp ? partition_find(k, tp->topic, tp->partition) : NULL;
     trouble_heard(k);
-    if (!p || p->state != PARTITION_READING || p->revoking || k->draining || k->stopping || tp->offset < 0)
+    if (!p || p->state != PARTITION_READING || p->revoking || k->draining || k->drained || k->stopping || tp->offset < 0)
         return;
     p->verifying = false; /* nothing came from the anchor on: it was compacted away */
-    if (tp->offset > p->read && !p->full) /* full: what lies before this end was passed over, and is of the next run */
-        p->read = tp->offset;
-    k->heard_ms = mr_loop_now_ms(k->loop);
-    item_add(k, p, p->read);
+    /* full: what lies before this end was passed over, and is of the next run */
+    int64_t next = tp->offset > p->read && !p->full ? tp->offset : p->read;
+    if (!p->full)
+        k->heard_ms = mr_loop_now_ms(k->loop);
+    if (item_add(k, p, next))
+        p->read = next;
 }
 
 static void on_error(struct kafka *k, rd_kafka_event_t *event)
@@ -157,6 +161,8 @@ static void on_committed(struct kafka *k, rd_kafka_event_t *event)
             struct partition *p = partition_find(k, list->elems[i].topic, list->elems[i].partition);
             if (p)
                 p->committed = -1;
+            if (k->commit_at_ms == 0)
+                k->commit_at_ms = mr_loop_now_ms(k->loop) + COMMIT_AGAIN_MS;
         }
         return;
     }
@@ -233,7 +239,7 @@ static void on_nudged(struct kafka_ask *ask)
     k->nudging = false;
     for (size_t i = 0; i < ask->count && ask->err.code == MR_OK; i++) {
         struct partition *p = partition_find(k, ask->parts[i].topic, ask->parts[i].number);
-        if (p->state == PARTITION_READING && ask->parts[i].end > p->stable)
+        if (p->state == PARTITION_READING && !ask->parts[i].err && ask->parts[i].end > p->stable)
             p->stable = ask->parts[i].end;
     }
     kafka_ask_free(ask);

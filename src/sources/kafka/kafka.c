@@ -13,6 +13,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -57,7 +58,7 @@ static void maybe_drained(struct kafka *k)
     if (!k->draining || k->filling.count || k->working || k->moving || !bundles_idle(k))
         return;
     k->draining = false;
-    k->paused = true;
+    k->drained = true; /* nothing is taken any more, whatever still comes */
     share_commit(k, true);
     mr_source_drained(k->src);
 }
@@ -86,6 +87,13 @@ static void on_beat(uv_timer_t *beat)
     struct kafka *k = MR_OF(beat, struct kafka, beat);
     uint64_t now_ms = mr_loop_now_ms(k->loop);
     consume_turn(k);
+    if (k->broken && k->up && !k->stopping && !k->draining && !k->drained && !k->finishing) {
+        struct mr_err err;
+        mr_err_set(&err, MR_EBUSY, "librdkafka refuses an assignment; the log says why");
+        k->up = false;
+        mr_source_failed(k->src, &err);
+        return;
+    }
     if (k->finishing && !k->finished && now_ms - k->heard_ms > FINISH_MS && !(k->found && caught_up(k)) && bundles_idle(k)) {
         if (k->finish_err.code == MR_OK)
             mr_err_set(&k->finish_err, MR_ETIMEDOUT, "nothing came from the brokers for %d s: %s", FINISH_MS / 1000, k->unreachable_why);
@@ -162,6 +170,7 @@ static void made(struct mr_job *job, bool canceled)
         if (k->o->registry_given)
             k->schemas = kafka_schemas_new(k->src, &k->o->registry);
         mr_source_up(k->src);
+        trouble_begin(k);
         consume_turn(k);
     } else {
         mr_source_failed(k->src, &k->start_err);
@@ -244,11 +253,36 @@ static void let_handles_go(struct kafka *k)
     uv_close((uv_handle_t *)&k->beat, on_handle_closed);
 }
 
+/* librdkafka before 2.3.0 asserts when a member ends that has joined and was never told its share, were it none (librdkafka#4312). */
+static bool ends_badly(const struct kafka *k)
+{
+    return !k->core->once && !k->replay && !k->assigned_ever && k->o->assignment == KAFKA_COOPERATIVE && rd_kafka_version() < 0x020300ff;
+}
+
+struct left { /* a client that lives to the end of the process; the list is for leak checkers */
+    struct left *next;
+    rd_kafka_t *rk;
+};
+static _Atomic(struct left *) left_clients;
+
+static void leave_client(rd_kafka_t *rk)
+{
+    struct left *l = malloc(sizeof *l);
+    assert(l);
+    *l = (struct left){.next = atomic_load(&left_clients), .rk = rk};
+    while (!atomic_compare_exchange_weak(&left_clients, &l->next, l))
+        ;
+}
+
 static void unmake_run(struct mr_job *job) /* Runs on: worker */
 {
     struct kafka *k = MR_OF(job, struct kafka, life);
+    rd_kafka_queue_io_event_enable(k->queue, -1, NULL, 0); /* the fd is closed, the client may live on */
     rd_kafka_queue_destroy(k->queue);
-    rd_kafka_destroy_flags(k->rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    if (ends_badly(k))
+        leave_client(k->rk);
+    else if (!kafka_client_free(k->rk))
+        mr_log_warn(k->loop->log, k->name, "client_left", MR_S("why", "librdkafka does not end; its threads are left to the end of the process"));
 }
 
 static void unmade(struct mr_job *job, bool canceled)
@@ -278,8 +312,11 @@ static void leave(struct kafka *k)
         if (f->open)
             bundle_fail(f, &(struct mr_err){.code = MR_ECANCELED, .msg = "stopping"});
     slice_clear(&k->filling);
+    uv_timer_start(&k->beat, on_beat, BEAT_MS, BEAT_MS); /* it may have been stopped before it was up */
+    uv_poll_start(&k->poll, UV_READABLE, on_readable);
     if (k->share.event)
         share_pump(k);
+    k->answered = false; /* that was before it */
     rd_kafka_error_t *error = rd_kafka_consumer_close_queue(k->rk, k->queue);
     if (error) {
         mr_log_debug(k->loop->log, k->name, "consumer_close", MR_S("why", rd_kafka_error_string(error)));
@@ -378,6 +415,8 @@ void kafka_found(struct kafka *k, const struct kafka_ask *ask)
     k->heard_ms = mr_loop_now_ms(k->loop);
     k->per_topic = k->o->files == KAFKA_FILES_PER_TOPIC || (k->o->files == KAFKA_FILES_AUTO && ask->count >= PER_TOPIC_FROM);
     for (size_t i = 0; i < ask->count; i++) {
+        if (ask->parts[i].err)
+            continue; /* told: finish_err */
         struct partition *p = partition_of(k, ask->parts[i].topic, ask->parts[i].number);
         if (p->stop_at < 0)
             p->stop_at = ask->parts[i].end;
@@ -414,6 +453,12 @@ static void on_ends(struct kafka_ask *ask)
     }
     if (ask->missing.n)
         mr_err_set(&k->finish_err, MR_ENOENT, "topic %.*s", (int)ask->missing.n - 1, ask->missing.p);
+    if (kafka_ask_part_failed(ask, &k->finish_err) && mr_loop_now_ms(k->loop) - k->heard_ms <= FINISH_MS) {
+        k->finish_err = (struct mr_err){0}; /* a leader is being chosen, perhaps */
+        kafka_ask_free(ask);
+        finish_begin(k);
+        return;
+    }
     kafka_found(k, ask);
     kafka_ask_free(ask);
     kafka_pump(k);

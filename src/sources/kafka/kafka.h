@@ -137,7 +137,7 @@ struct item {
     struct mr_landing *landing;  /* from submit on; NULL: passed over */
     unsigned turn;
     bool last;                   /* of its partition in this slice */
-    int64_t next, at_us;
+    int64_t from, next, at_us;   /* [from, next): the record, and what there is none of before it */
 };
 struct slice {
     struct item *items;
@@ -196,7 +196,9 @@ struct kafka {
     uint64_t commits_held_ms;     /* until then: since a revoke the group is on the move */
     uint64_t commit_at_ms;        /* 0: nothing to tell */
 
-    bool up, paused, starting, draining, finishing, finished, stopping, closing, closed, handles_closing;
+    bool up, paused, starting, draining, drained, broken, finishing, finished, stopping, closing, closed, handles_closing;
+    bool answered; /* the group, while it is left */
+    bool assigned_ever; /* the group has given us partitions, or none of them, once */
     bool found; /* --once, replay: the partitions are known */
     struct mr_replay *replay; /* NULL: it is none */
     char prefix[208];         /* of its parts in the store; empty: none */
@@ -208,7 +210,7 @@ struct kafka {
     struct mr_err start_err;
     uint64_t unreachable_since_ms; /* 0: a broker answers */
     char unreachable_why[512];
-    bool told_refused;
+    bool told_refused, group_refused, heard_any;
     bool lag_out;                  /* statistics are being read */
     struct kafka_ask ends;         /* where the partitions end, while they are paused */
     bool ends_out;
@@ -256,11 +258,14 @@ void share_pump(struct kafka *k);        /* answers it when it can be */
 void share_assign(struct kafka *k);      /* what is READY is read from now on */
 void share_commit(struct kafka *k, bool now);
 void share_pause(struct kafka *k, bool pause);
+void share_pause_one(struct kafka *k, const struct partition *p);
 void share_let_go(struct kafka *k);      /* what is not to be read is not fetched either */
 
 /* trouble.c */
+void trouble_begin(struct kafka *k);     /* alerts of topics that are not read any more close */
 void trouble_event(struct kafka *k, rd_kafka_resp_err_t code, const char *topic, const char *text);
-void trouble_heard(struct kafka *k);     /* a broker answered */
+void trouble_up(struct kafka *k);        /* a broker lets us in */
+void trouble_heard(struct kafka *k);     /* and answers as to a member of the group */
 void trouble_look(struct kafka *k);
 void trouble_ask_failed(struct kafka *k, const struct mr_err *err);
 void trouble_ours(struct kafka *k, struct partition *p); /* alerts of a partition that is read again close */

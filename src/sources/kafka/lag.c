@@ -138,7 +138,7 @@ static void done(struct mr_job *job, bool canceled)
             p->high = row->high;
             p->stable = row->stable;
         }
-        bool stuck = k->o->isolation == 0 && row->stable >= 0 && row->stable < row->high;
+        bool stuck = !k->paused && !k->held && k->o->isolation == 0 && row->stable >= 0 && row->stable < row->high;
         if (!stuck)
             p->stuck_since_ms = 0;
         else if (p->stuck_since_ms == 0 || p->stuck_at != row->stable)
@@ -146,7 +146,7 @@ static void done(struct mr_job *job, bool canceled)
         p->stuck_at = row->stable;
     }
     if (!canceled && r->any_up)
-        trouble_heard(k);
+        trouble_up(k);
     free(r->rows);
     free(r);
     ask_ends(k);

@@ -215,6 +215,8 @@ static const struct {
     {"log.queue", "the log is millrace's"},
     {"log_level", "the log is millrace's; `debug` works"},
     {"plugin.library.paths", "code of others is not loaded"},
+    {"ssl.engine.location", "code of others is not loaded"},
+    {"sasl.kerberos.kinit.cmd", "commands are not run"},
     {"builtin.features", "it cannot be changed"},
     {"security.protocol", "set tls and sasl"},
     {"sasl.mechanisms", "set sasl.mechanism"},
@@ -239,7 +241,7 @@ static const char *refusal_of(const char *name)
     return NULL;
 }
 
-static bool topic_ok(const char *t)
+bool kafka_topic_ok(const char *t)
 {
     size_t n = strlen(t);
     return n >= 1 && n <= 249 && strcmp(t, ".") != 0 && strcmp(t, "..") != 0 &&
@@ -253,7 +255,7 @@ static void validate_topics(const char *name, const struct kafka_options *o, str
         const char *t = o->topics.items[i];
         regex_t pattern;
         if (t[0] != '^') {
-            if (!topic_ok(t))
+            if (!kafka_topic_ok(t))
                 mr_config_error(errors, at, "source %s: \"%s\" is no name of a topic (letters, digits, `.`, `_`, `-`, 249 at most); a pattern begins with ^", name, t);
         } else if (regcomp(&pattern, t, REG_EXTENDED | REG_NOSUB) != 0) {
             mr_config_error(errors, at, "source %s: the pattern %s is no extended regular expression", name, t);

@@ -51,6 +51,7 @@ extern const struct mr_option kafka_rows[];
 
 enum kafka_start { KAFKA_EARLIEST, KAFKA_LATEST, KAFKA_FROM_TIME };
 /* `start` as it is written; `ms` for a time: since 1970. false: it is none of them. Pure. */
+bool kafka_topic_ok(const char *name); /* as Kafka has them: 249 bytes at most, letters, digits, `.`, `_`, `-`. Pure. */
 bool kafka_start_of(const char *text, enum kafka_start *start, int64_t *ms);
 
 void kafka_validate(const char *name, const void *options, struct mr_where where, struct mr_config_errors *errors);

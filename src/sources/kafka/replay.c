@@ -112,6 +112,8 @@ static void on_asked(struct kafka_ask *ask)
     k->finish_asking = false;
     if (err.code == MR_OK && ask->missing.n)
         mr_err_set(&err, MR_ENOENT, "topic %.*s", (int)ask->missing.n - 1, ask->missing.p);
+    if (err.code == MR_OK)
+        kafka_ask_part_failed(ask, &err);
     if (k->stopping || err.code != MR_OK) {
         kafka_ask_free(ask);
         if (k->stopping)
@@ -175,5 +177,10 @@ void kafka_replay(void *self, struct mr_replay *what)
     }
     if (what->moves.n)
         take_moves(k);
+    if (what->moves.n && k->partitions_count == 0) {
+        mr_err_set(&err, MR_ENOENT, "this landing moved no partition: a schema of a registry, perhaps, which is landed again with the next record that names it");
+        kafka_finish(k, &err);
+        return;
+    }
     ask_begin(k);
 }

@@ -2,8 +2,8 @@
 /* schemas.c - happy path: seen -> asked of the registry -> a landing of one record, decided with the row that says so -> known.
  *
  * ways to fail  the registry does not answer: an alert, again after a back-off; it knows no such number (bytes that only look like the wire format):
- *               not asked again by this process; another process has landed it: the row is there, the landing is dropped
- * on close      an exchange is cut, a landing that is not decided is dropped: the next start asks again */
+ *               not asked again by this process, and after a row of them nothing is; another process has landed it: the row is there, the landing is dropped
+ * on close      an exchange is cut, a landing that is not decided is dropped: it is asked for again when a record names it again */
 #include "schemas.h"
 
 #include "millrace/alert.h"
@@ -18,7 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { KNOWN_MOST = 1 << 17, ANSWER_MOST = 4 << 20, TOTAL_MS = 20000, ROWS_AT_ONCE = 1000 };
+enum { KNOWN_MOST = 1 << 17, ANSWER_MOST = 4 << 20, TOTAL_MS = 20000, ROWS_AT_ONCE = 1000, UNKNOWN_MOST = 64 };
 #define KIND MR_STR("schema")
 
 enum state { STATE_LOADING, STATE_WAITING, STATE_ASKING, STATE_STAGING, STATE_DECIDING, STATE_STOPPED };
@@ -35,6 +35,7 @@ struct kafka_schemas {
     size_t wanted_count, wanted_cap;
     uint64_t retry_at_ms;
     struct mr_backoff backoff;
+    unsigned unknown_in_a_row;
     uint32_t id; /* that is on its way */
     struct mr_buf url, answer, authorization, text;
     struct mr_header headers[2];
@@ -79,7 +80,7 @@ static bool known_add(struct kafka_schemas *s, uint32_t id)
 
 void kafka_schemas_seen(struct kafka_schemas *s, uint32_t id)
 {
-    if (id == UINT32_MAX || !known_add(s, id))
+    if (id == UINT32_MAX || s->unknown_in_a_row >= UNKNOWN_MOST || !known_add(s, id))
         return;
     if (s->wanted_count == s->wanted_cap) {
         s->wanted_cap = s->wanted_cap ? s->wanted_cap * 2 : 16;
@@ -130,11 +131,15 @@ static void again_later(struct kafka_schemas *s, const struct mr_err *err)
     struct mr_loop *loop = s->core->loop;
     mr_alert_open(loop->alerts, MR_A_KAFKA_SCHEMAS, mr_source_name(s->src), NULL, "schema %" PRIu32 ": %s; records land without it", s->id, err->msg);
     s->retry_at_ms = mr_loop_now_ms(loop) + 1000 + (uint64_t)mr_backoff_next(&s->backoff, mr_random_u64());
+    if (s->wanted_count > 1) { /* one that cannot be had does not keep the others waiting */
+        drop_wanted(s, s->id);
+        s->wanted[s->wanted_count++] = s->id;
+    }
     s->state = STATE_WAITING;
     next(s);
 }
 
-static void settled(struct kafka_schemas *s)
+static void settled(struct kafka_schemas *s) /* the schema at hand is dealt with */
 {
     mr_alert_close(s->core->loop->alerts, MR_A_KAFKA_SCHEMAS, mr_source_name(s->src), NULL);
     mr_backoff_reset(&s->backoff);
@@ -211,6 +216,7 @@ static void stage_run(struct mr_job *job) /* Runs on: worker */
 
 static void stage(struct kafka_schemas *s)
 {
+    s->unknown_in_a_row = 0;
     const struct mr_landing_owner nobody = {0};
     s->state = STATE_STAGING;
     s->landing = mr_landing_begin(s->core->landings, mr_str_c(mr_source_name(s->src)), (struct mr_str){0}, MR_LANDING_ROLLING, &nobody);
@@ -230,6 +236,10 @@ static void on_answer(struct mr_exchange *x, const struct mr_exchange_end *end)
     struct mr_err err = end->err;
     if (end->cause == MR_CLIENT_OK && end->status == 404) { /* no schema's number, but bytes that look like one */
         mr_log_info(s->core->loop->log, mr_source_name(s->src), "schema_unknown", MR_I("id", s->id));
+        if (++s->unknown_in_a_row == UNKNOWN_MOST) {
+            mr_log_warn(s->core->loop->log, mr_source_name(s->src), "schemas_given_up", MR_S("why", "the registry knows none of the numbers: values that begin with a zero byte are something else here"));
+            s->wanted_count = 0;
+        }
         settled(s);
         return;
     }

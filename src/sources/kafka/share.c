@@ -14,19 +14,26 @@
 #include <assert.h>
 #include <stdlib.h>
 
-enum { REVOKE_MS = 15000, COMMITS_HELD_MS = 60000 };
+enum { ASSIGN_MS = 5000, REVOKE_MS = 15000, COMMITS_HELD_MS = 60000 };
 
+/* Not asked of the library: it answers from another thread, and no more once the group is left. */
 static bool eager(const struct kafka *k)
 {
-    const char *protocol = rd_kafka_rebalance_protocol(k->rk);
-    return protocol && strcmp(protocol, "EAGER") == 0;
+    return !k->core->once && !k->replay && k->o->assignment != KAFKA_COOPERATIVE;
+}
+
+/* What the library reads is no longer what we think: nothing more is taken, and the source begins anew. */
+static void refused(struct kafka *k, const char *what, const char *why)
+{
+    mr_log_warn(k->loop->log, k->name, "assignment_refused", MR_S("what", what), MR_S("why", why));
+    k->broken = true;
 }
 
 static void complain(struct kafka *k, const char *what, rd_kafka_error_t *error)
 {
     if (!error)
         return;
-    mr_log_warn(k->loop->log, k->name, "assignment_refused", MR_S("what", what), MR_S("why", rd_kafka_error_string(error)));
+    refused(k, what, rd_kafka_error_string(error));
     rd_kafka_error_destroy(error);
 }
 
@@ -43,7 +50,7 @@ static rd_kafka_topic_partition_list_t *list_of(const struct kafka *k, bool (*in
 
 static bool is_assigned(const struct partition *p)
 {
-    return p->assigned;
+    return p->assigned && !p->full; /* full: paused for good */
 }
 
 static bool is_ready(const struct partition *p)
@@ -58,15 +65,20 @@ static bool is_to_read(const struct partition *p)
 
 static bool is_idle_assigned(const struct partition *p)
 {
-    return p->assigned && (p->state == PARTITION_TAKING || p->state == PARTITION_STOPPED || p->state == PARTITION_READY);
+    return p->assigned && p->state != PARTITION_READING;
 }
 
+/* The library's thread takes it, and the loop waits for that. While the group is left one answer stands for all, and lets go of everything; whoever says more may wait
+ * for ever, since what was not taken by the end is thrown away (rd_kafka_cgrp_terminated). */
 static void call(struct kafka *k, bool assign, rd_kafka_topic_partition_list_t *list)
 {
+    if (k->closing && k->answered)
+        return;
+    k->answered = k->closing;
     if (eager(k)) {
         rd_kafka_resp_err_t code = rd_kafka_assign(k->rk, assign ? list : NULL);
         if (code)
-            mr_log_warn(k->loop->log, k->name, "assignment_refused", MR_S("what", "assign"), MR_S("why", rd_kafka_err2str(code)));
+            refused(k, "assign", rd_kafka_err2str(code));
     } else {
         complain(k, assign ? "assign" : "unassign", assign ? rd_kafka_incremental_assign(k->rk, list) : rd_kafka_incremental_unassign(k->rk, list));
     }
@@ -76,7 +88,7 @@ static void call(struct kafka *k, bool assign, rd_kafka_topic_partition_list_t *
 
 void share_let_go(struct kafka *k)
 {
-    if (k->share.event || eager(k))
+    if (k->share.event || k->closing || eager(k))
         return;
     rd_kafka_topic_partition_list_t *list = list_of(k, is_idle_assigned);
     if (list->cnt) {
@@ -99,6 +111,14 @@ void share_pause(struct kafka *k, bool pause)
     rd_kafka_topic_partition_list_destroy(list);
 }
 
+void share_pause_one(struct kafka *k, const struct partition *p)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(list, p->topic->name, p->number);
+    rd_kafka_pause_partitions(k->rk, list);
+    rd_kafka_topic_partition_list_destroy(list);
+}
+
 /* Everything READY is read from now on. `answer`: also if that is nothing. */
 static void assign_ready(struct kafka *k, bool answer)
 {
@@ -114,7 +134,7 @@ static void assign_ready(struct kafka *k, bool answer)
             p->assigned = true;
             p->state = PARTITION_READING;
         }
-        if (list->cnt && (k->paused || k->held))
+        if (list->cnt && (k->paused || k->held || k->draining || k->drained))
             rd_kafka_pause_partitions(k->rk, list);
     }
     rd_kafka_topic_partition_list_destroy(list);
@@ -128,10 +148,10 @@ static void event_end(struct kafka *k)
 
 void share_assign(struct kafka *k)
 {
-    if (!k->share.event)
-        assign_ready(k, false);
-    else
+    if (k->share.event)
         share_pump(k);
+    else if (!k->closing)
+        assign_ready(k, false);
 }
 
 /* ---- what the group wants ---- */
@@ -142,7 +162,8 @@ static void each_of_event(struct kafka *k, partition_fn *fn)
 {
     rd_kafka_topic_partition_list_t *list = rd_kafka_event_topic_partition_list(k->share.event);
     for (int i = 0; list && i < list->cnt; i++)
-        fn(k, partition_of(k, list->elems[i].topic, list->elems[i].partition));
+        if (kafka_topic_ok(list->elems[i].topic)) /* a broker's word */
+            fn(k, partition_of(k, list->elems[i].topic, list->elems[i].partition));
 }
 
 static void given(struct kafka *k, struct partition *p)
@@ -182,10 +203,18 @@ static void given_away(struct kafka *k, struct partition *p)
         bundle_leave(p);
 }
 
+/* It stays assigned until share_let_go() may say so. */
+static void taken_all_the_same(struct kafka *k, struct partition *p)
+{
+    drop(k, p);
+    p->state = PARTITION_IDLE;
+    p->revoking = p->verifying = false;
+}
+
 static void log_change(struct kafka *k, const char *what)
 {
     rd_kafka_topic_partition_list_t *list = rd_kafka_event_topic_partition_list(k->share.event);
-    mr_log_info(k->loop->log, k->name, what, MR_I("partitions", list ? list->cnt : 0), MR_S("protocol", rd_kafka_rebalance_protocol(k->rk)));
+    mr_log_info(k->loop->log, k->name, what, MR_I("partitions", list ? list->cnt : 0), MR_S("protocol", eager(k) ? "EAGER" : "COOPERATIVE"));
     mr_cell_add(k->rebalances, 1);
 }
 
@@ -199,13 +228,18 @@ static size_t ours(const struct kafka *k)
 
 void share_event(struct kafka *k, rd_kafka_event_t *event)
 {
-    if (k->share.event)
-        event_end(k); /* overtaken: the library waits for the answer to the newer one */
+    if (k->share.event) { /* overtaken: the library waits for the answer to the newer one, and has forgotten what the older one took */
+        if (!k->share.assign)
+            each_of_event(k, taken_all_the_same);
+        event_end(k);
+    }
     k->share.event = event;
     k->share.assign = rd_kafka_event_error(event) == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
     if (k->share.assign) {
         log_change(k, "partitions_assigned");
+        k->share.deadline_ms = mr_loop_now_ms(k->loop) + ASSIGN_MS;
         each_of_event(k, given);
+        k->assigned_ever = true;
         k->per_topic = k->o->files == KAFKA_FILES_PER_TOPIC || (k->o->files == KAFKA_FILES_AUTO && ours(k) >= PER_TOPIC_FROM);
         k->commits_held_ms = 0;
     } else {
@@ -216,7 +250,8 @@ void share_event(struct kafka *k, rd_kafka_event_t *event)
         k->commits_held_ms = mr_loop_now_ms(k->loop) + COMMITS_HELD_MS;
         each_of_event(k, wanted_back);
     }
-    trouble_heard(k);
+    if (!k->share.lost) /* which the library says by itself, when nobody answers */
+        trouble_heard(k);
     kafka_pump(k);
 }
 
@@ -283,7 +318,8 @@ void share_pump(struct kafka *k)
         return;
     if (!k->share.assign) {
         hand_over(k);
-    } else if (k->stopping || k->draining || !some(k, is_taking)) {
+    } else if (k->stopping || k->draining || k->drained || !some(k, is_taking) || mr_loop_now_ms(k->loop) >= k->share.deadline_ms) {
+        /* who is still being asked about is assigned by itself, later */
         /* The event is answered by what is called now, so it must be closed first for share_let_go(). */
         rd_kafka_event_t *event = k->share.event;
         assign_ready(k, true);

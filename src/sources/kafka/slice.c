@@ -177,8 +177,14 @@ static void done(struct mr_job *job, bool canceled)
 static bool place_item(struct kafka *k, struct item *it)
 {
     struct partition *p = it->p;
-    if (it->turn != p->turn || !p->bundle || p->bundle->failing)
+    if (it->turn != p->turn || !p->bundle)
         return false;
+    /* Either it came to others who fail, with records of its own on the way, or something between was dropped: they are read again. */
+    if (p->bundle->failing || it->from > p->covered) {
+        p->turn++;
+        take_again(p, TROUBLE_NONE);
+        return false;
+    }
     if (it->next > p->covered)
         p->covered = it->next;
     if (!it->event) {

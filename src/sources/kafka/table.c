@@ -76,6 +76,7 @@ struct partition *partition_of(struct kafka *k, const char *topic, int32_t numbe
     p->number = number;
     p->at.anchor.offset = p->mark.offset = p->published = p->committed = p->stop_at = p->low = p->high = p->stable = -1;
     p->read_ts_ms = p->covered_ts_ms = p->published_ts_ms = -1;
+    p->lost_told_ms = mr_loop_now_ms(k->loop) + 1; /* what was told before the process started closes, too */
     snprintf(p->part, sizeof p->part, "%s%" PRId32, k->prefix, number);
     partition_named(p);
     const char *label = p->part + strlen(k->prefix);

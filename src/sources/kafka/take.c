@@ -19,7 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { STOPPED_LOOK_MS = 5000 };
+enum { STOPPED_LOOK_MS = 5000, FENCED_AGAIN_MS = 200 };
 
 static void round_end(struct kafka *k, bool again_later)
 {
@@ -130,8 +130,9 @@ static void on_moved(void *arg, const struct mr_verdict *verdict)
     if (verdict->code != MR_OK)
         moving_free(m); /* on_published does not come */
     k->moving = false;
-    k->take_at_ms = 0;
     round_end(k, !ok);
+    if (ok)
+        k->take_at_ms = verdict->code == MR_OK ? 0 : mr_loop_now_ms(k->loop) + FENCED_AGAIN_MS;
 }
 
 static void on_told(void *arg, enum mr_published how)
@@ -154,6 +155,7 @@ static void move_begin(struct kafka *k, struct moving *m)
     for (size_t i = 0; i < m->count; i++) {
         const struct jump *j = &m->jumps[i];
         size_t from = m->text.n;
+        assert(!k->replay);
         mr_buf_printf(&m->text, "%" PRId32, j->number);
         n[i].part_n = m->text.n - from;
         from = m->text.n;
@@ -189,6 +191,21 @@ static void move_begin(struct kafka *k, struct moving *m)
 
 /* ---- what the answers mean ---- */
 
+/* Nobody said, of it or of one of its topic's where all are needed: it is asked again, the others go on. */
+static bool unanswered(const struct kafka *k, const struct partition *p)
+{
+    bool fresh = !p->has_row && !p->topic->rows, any = false;
+    for (size_t i = 0; i < k->ask.count; i++) {
+        const struct kafka_answer *a = &k->ask.parts[i];
+        if (strcmp(a->topic, p->topic->name) != 0 || (!fresh && a->number != p->number))
+            continue;
+        any = true;
+        if (a->err)
+            return true;
+    }
+    return fresh && !any;
+}
+
 static const struct kafka_answer *answer_of(const struct kafka *k, const struct partition *p)
 {
     for (size_t i = 0; i < k->ask.count; i++)
@@ -215,6 +232,20 @@ static void judge_trouble(struct moving *m, struct partition *p, const struct ka
     enum kafka_range_verdict verdict = kafka_range_judge(row->next, a->earliest, a->end);
     if (p->trouble == TROUBLE_RANGE && verdict == KAFKA_RANGE_FINE)
         return;
+    if (k->replay) { /* its own positions do not jump, and the live ones are not its to move */
+        mr_log_warn(k->loop->log, k->name, "replay_not_whole", MR_S("topic", p->topic->name), MR_S("part", p->part), MR_I("from", row->next), MR_I("first_left", a->earliest), MR_I("end", a->end));
+        if (k->finish_err.code == MR_OK)
+            mr_err_set(&k->finish_err, MR_ENOENT, "%s, partition %" PRId32 ": the log is another one, or offsets from %" PRId64 " on are no longer there; replay what is left under another --run", p->topic->name,
+                       p->number, row->next);
+        stop_partition(p);
+        return;
+    }
+    if (p->trouble == TROUBLE_RANGE && verdict == KAFKA_RANGE_CUT && row->anchor.offset < 0) {
+        mr_alert_open(k->loop->alerts, MR_A_KAFKA_STOPPED, k->name, p->topic->name,
+                      "partition %" PRId32 ": its position is offset %" PRId64 ", beyond the end of its log at %" PRId64 ", and no record that landed says which log that was", p->number, row->next, a->end);
+        stop_partition(p);
+        return;
+    }
     struct jump j = {.p = p, .topic = p->topic->name, .number = p->number, .expected = p->row_version, .to = {.next = a->earliest, .anchor = {.offset = -1}, .incarnation = row->incarnation}, .from = row->next};
     text_of_time(row->anchor.offset >= 0 ? row->anchor.ts_ms : -1, last);
     p->lost_told_ms = mr_loop_now_ms(k->loop) + 1;
@@ -277,6 +308,14 @@ static bool is_fresh(const struct kafka *k, const struct topic *t)
     return false;
 }
 
+static bool topic_unanswered(const struct kafka *k, const struct topic *t)
+{
+    for (size_t i = 0; i < k->ask.count; i++)
+        if (k->ask.parts[i].err && strcmp(k->ask.parts[i].topic, t->name) == 0)
+            return true;
+    return false;
+}
+
 static void begin_fresh(struct moving *m)
 {
     struct kafka *k = m->k;
@@ -287,7 +326,7 @@ static void begin_fresh(struct moving *m)
         const struct kafka_answer *a = &k->ask.parts[i];
         const struct topic *t = topic_of(k, a->topic);
         struct partition *p = partition_find(k, a->topic, a->number);
-        if (!is_fresh(k, t))
+        if (!is_fresh(k, t) || topic_unanswered(k, t))
             continue;
         if (p)
             p->look_at_group = false;
@@ -325,7 +364,7 @@ static void settle(struct kafka *k)
 {
     for (size_t i = 0; i < k->partitions_cap; i++) {
         struct partition *p = k->partitions[i];
-        if (!p || !p->in_take || p->state != PARTITION_TAKING)
+        if (!p || !p->in_take || p->state != PARTITION_TAKING || unanswered(k, p))
             continue;
         const struct kafka_position first = {.next = p->first, .anchor = {.offset = -1}, .incarnation = p->live_incarnation};
         if (p->has_row || p->topic->rows)
@@ -338,6 +377,7 @@ static void settle(struct kafka *k)
 static void judge(struct kafka *k)
 {
     struct moving *m = calloc(1, sizeof *m);
+    bool waits = false;
     assert(m);
     m->k = k;
     mr_buf_init(&m->text, SIZE_MAX / 4);
@@ -346,7 +386,9 @@ static void judge(struct kafka *k)
         if (!p || !p->in_take || p->state != PARTITION_TAKING)
             continue;
         const struct kafka_answer *a = answer_of(k, p);
-        if (p->bad_row) {
+        if (unanswered(k, p)) {
+            waits = true;
+        } else if (p->bad_row) {
             stop_partition(p);
         } else if (a && !is_fresh(k, p->topic)) {
             bool dealt_with = p->look_at_group && (a->want & KAFKA_ASK_COMMITTED) && judge_foreign(m, p, a);
@@ -365,7 +407,7 @@ static void judge(struct kafka *k)
     }
     moving_free(m);
     settle(k);
-    round_end(k, false);
+    round_end(k, waits);
 }
 
 /* ---- ask ---- */
@@ -374,12 +416,11 @@ static void on_asked(struct kafka_ask *ask)
 {
     struct kafka *k = MR_OF(ask, struct kafka, ask);
     k->asking = false;
-    bool ok = ask->err.code == MR_OK && ask->missing.n == 0;
+    if (ask->err.code == MR_OK && ask->missing.n && ask->count == 0)
+        mr_err_set(&ask->err, MR_ENOENT, "%.*s", (int)ask->missing.n - 1, ask->missing.p);
     if (k->stopping) {
         round_end(k, false);
-    } else if (!ok) {
-        if (ask->err.code == MR_OK)
-            mr_err_set(&ask->err, MR_ENOENT, "%.*s", (int)ask->missing.n - 1, ask->missing.p);
+    } else if (ask->err.code != MR_OK) {
         mr_log_info(k->loop->log, k->name, "brokers_do_not_say", MR_S("why", ask->err.msg));
         trouble_ask_failed(k, &ask->err);
         round_end(k, true);
@@ -464,9 +505,11 @@ static void read_row(struct kafka *k, const struct mr_position *row)
         if (strcmp(t->name, topic) == 0)
             t->rows |= row->value.n > 0;
     struct partition *p = partition_find(k, topic, (int32_t)number);
-    if (!p || !p->in_take)
+    if (!p)
         return;
     p->row_version = row->version;
+    if (!p->in_take)
+        return;
     if (row->value.n == 0) /* it was reset */
         return;
     p->has_row = kafka_position_get(row->value, &p->row, &err) == MR_OK;
@@ -485,6 +528,9 @@ static void on_positions(void *arg, const struct mr_err *err, const struct mr_po
         round_end(k, true);
         return;
     }
+    for (size_t i = 0; i < k->partitions_cap; i++)
+        if (k->partitions[i])
+            k->partitions[i]->row_version = 0;
     for (struct topic *t = k->topics; t; t = t->next)
         t->rows = k->replay != NULL; /* a replay has been told where its topics begin */
     for (size_t i = 0; i < count; i++)
@@ -503,7 +549,7 @@ static bool waits(const struct kafka *k, const struct partition *p, bool stopped
 {
     if (p->state == PARTITION_STOPPED)
         return stopped;
-    return p->state == PARTITION_TAKING && partition_quiet(p) && !p->revoking && !(p->bundle && p->bundle->failing) && !k->draining;
+    return p->state == PARTITION_TAKING && partition_quiet(p) && !p->revoking && !(p->bundle && p->bundle->failing) && !k->draining && !k->drained;
 }
 
 void take_pump(struct kafka *k)

@@ -3,17 +3,19 @@
 #include "kafka.h"
 
 #include <assert.h>
+#include <regex.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 enum { UNREACHABLE_MS = 60000, UNKNOWN_MS = 5000, LOST_TOLD_MS = 3600000, TOPICS_LOOK_MS = 10000 };
 #define SCRAM_WORKS_FROM 0x020601ff
 
-static void refused(struct kafka *k, const char *text)
+static void refused(struct kafka *k, bool known, const char *text) /* known: it is clear who we are, but not welcome */
 {
     enum kafka_mechanism m = k->o->sasl_given ? (enum kafka_mechanism)(k->o->sasl.mechanism + 1) : KAFKA_NO_SASL;
-    bool old = (m == KAFKA_SCRAM_256 || m == KAFKA_SCRAM_512) && rd_kafka_version() < SCRAM_WORKS_FROM;
+    bool old = !known && (m == KAFKA_SCRAM_256 || m == KAFKA_SCRAM_512) && rd_kafka_version() < SCRAM_WORKS_FROM;
     k->told_refused = true;
+    k->group_refused |= known;
     mr_alert_open(k->loop->alerts, MR_A_KAFKA_REFUSED, k->name, NULL, "%s%s%s%s", text,
                   old ? "; SCRAM against Kafka 4 needs librdkafka 2.6.1 or later, this is " : "", old ? rd_kafka_version_str() : "", k->o->sasl_given ? "" : "; no sasl is configured");
 }
@@ -34,7 +36,7 @@ static void fatal(struct kafka *k)
     rd_kafka_resp_err_t code = rd_kafka_fatal_error(k->rk, why, sizeof why);
     bool fenced = code == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID;
     if (fenced)
-        refused(k, "another process has the same `instance` in this group, and is the newer one");
+        refused(k, true, "another process has the same `instance` in this group, and is the newer one");
     mr_err_set(&err, MR_EINUSE, "%s%s", why, fenced ? "; give each process an `instance` of its own" : "");
     if (k->up && !k->stopping && !k->draining && !k->finishing) {
         k->up = false;
@@ -70,10 +72,12 @@ void trouble_event(struct kafka *k, rd_kafka_resp_err_t code, const char *topic,
     switch (code) {
     case RD_KAFKA_RESP_ERR__AUTHENTICATION:
     case RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED:
+    case RD_KAFKA_RESP_ERR__SSL:
+        refused(k, false, text);
+        break;
     case RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED:
     case RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED:
-    case RD_KAFKA_RESP_ERR__SSL:
-        refused(k, text);
+        refused(k, true, text);
         break;
     case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
     case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
@@ -92,6 +96,8 @@ void trouble_event(struct kafka *k, rd_kafka_resp_err_t code, const char *topic,
         fatal(k);
         break;
     default:
+        if (rd_kafka_fatal_error(k->rk, NULL, 0)) /* it comes under its own code, too */
+            fatal(k);
         break; /* logged: the library goes on by itself */
     }
 }
@@ -99,21 +105,29 @@ void trouble_event(struct kafka *k, rd_kafka_resp_err_t code, const char *topic,
 void trouble_ask_failed(struct kafka *k, const struct mr_err *err)
 {
     if (err->code == MR_EAUTH || err->code == MR_EPERM)
-        refused(k, err->msg);
+        refused(k, err->code == MR_EPERM, err->msg);
     else
         unreachable(k, err->msg);
 }
 
-void trouble_heard(struct kafka *k)
+void trouble_up(struct kafka *k)
 {
-    if (k->unreachable_since_ms) {
+    bool first = !k->heard_any; /* what was open when the last process ended closes, too */
+    k->heard_any = true;
+    if (k->unreachable_since_ms || first) {
         k->unreachable_since_ms = 0;
         mr_alert_close(k->loop->alerts, MR_A_KAFKA_UNREACHABLE, k->name, NULL);
     }
-    if (k->told_refused) {
+    if ((k->told_refused || first) && !k->group_refused) {
         k->told_refused = false;
         mr_alert_close(k->loop->alerts, MR_A_KAFKA_REFUSED, k->name, NULL);
     }
+}
+
+void trouble_heard(struct kafka *k)
+{
+    k->group_refused = false;
+    trouble_up(k);
 }
 
 static bool any_stopped(const struct kafka *k, const struct topic *t)
@@ -183,6 +197,60 @@ static void look_at_topics(struct kafka *k)
     k->topics_look_ms = now_ms + TOPICS_LOOK_MS;
     kafka_ask_start(ask, k->loop->workers);
 }
+
+/* ---- alerts that are open when a consumer is made: of the process before, or of another config ---- */
+
+struct stale {
+    struct kafka *k;
+    struct stale_alert { enum mr_alert_id id; char *stream; } *items;
+    size_t count;
+};
+
+static bool is_configured(const struct kafka *k, const char *topic)
+{
+    for (size_t i = 0; i < k->o->topics.count; i++) {
+        const char *name = k->o->topics.items[i];
+        regex_t pattern;
+        bool is = strcmp(name, topic) == 0;
+        if (!is && name[0] == '^' && regcomp(&pattern, name, REG_EXTENDED | REG_NOSUB) == 0) {
+            is = regexec(&pattern, topic, 0, NULL, 0) == 0;
+            regfree(&pattern);
+        }
+        if (is)
+            return true;
+    }
+    return false;
+}
+
+static void on_open_alert(void *arg, const struct mr_alert *alert)
+{
+    struct stale *s = arg;
+    if (strcmp(alert->source, s->k->name) != 0 || !*alert->stream || alert->id < MR_A_KAFKA_UNREACHABLE || alert->id > MR_A_KAFKA_STOPPED)
+        return;
+    if (is_configured(s->k, alert->stream)) {
+        if (alert->id == MR_A_KAFKA_TOPIC)
+            topic_of(s->k, alert->stream)->told = true;
+        return;
+    }
+    s->items = realloc(s->items, (s->count + 1) * sizeof *s->items);
+    assert(s->items);
+    s->items[s->count] = (struct stale_alert){alert->id, strdup(alert->stream)};
+    assert(s->items[s->count].stream);
+    s->count++;
+}
+
+void trouble_begin(struct kafka *k)
+{
+    struct stale s = {.k = k};
+    mr_alerts_each(k->loop->alerts, on_open_alert, &s);
+    for (size_t i = 0; i < s.count; i++) {
+        mr_alert_close(k->loop->alerts, s.items[i].id, k->name, s.items[i].stream);
+        free(s.items[i].stream);
+    }
+    free(s.items);
+}
+
+/* ---- what passes with time ---- */
 
 /* What was lost stays told for an hour, and for as long as its partition waits for a person. */
 static void look_at_losses(struct kafka *k, struct topic *t)
