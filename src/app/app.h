@@ -40,6 +40,8 @@ enum mr_code app_store_url(const struct mr_config *config, char out[4096], struc
  * are new. */
 enum mr_code app_match(struct mr_zone *zone, const struct mr_store_facts *facts, bool identify, const char *config_path,
                        struct mr_err *err);
+/* What was decided since the facts were read. */
+void app_facts_newer(struct mr_store_facts *facts, const struct mr_landing_row *landings, size_t count);
 /* Hosts that are asked without the proxy, by commas, as the client wants them; the caller's. */
 char *app_proxy_except(const struct mr_config *config);
 /* flock on <data_dir>/lock; MR_EINUSE. The descriptor is the lock. */
@@ -94,6 +96,10 @@ struct app {
     struct mr_zone *zone;
     struct mr_job zone_job;
     struct mr_err zone_err;
+    struct {
+        struct mr_store_facts facts; /* of the store, as of its opening or of a newer look */
+        unsigned again;
+    } match;
     struct mr_instance instance;
     struct mr_landings *landings;
     struct mr_client *client;

@@ -4,6 +4,8 @@
 
 #include <stdlib.h>
 
+enum { MATCH_AGAIN = 5, NEWER_MOST = 1000 };
+
 static const char *env_of(const char *first, const char *second)
 {
     const char *value = getenv(first);
@@ -27,6 +29,14 @@ void app_zone_options(const struct mr_config *c, struct mr_loop *loop, struct mr
                                     .secret_key = s3->secret_key.value,
                                     .session_token = s3->session_token.value,
                                     .ca = s3->ca};
+}
+
+void app_facts_newer(struct mr_store_facts *facts, const struct mr_landing_row *landings, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (landings[i].number > facts->last_number)
+            facts->last_number = landings[i].number;
+    facts->fresh = facts->fresh && count == 0;
 }
 
 enum mr_code app_match(struct mr_zone *zone, const struct mr_store_facts *facts, bool identify, const char *config_path,
@@ -63,15 +73,39 @@ enum mr_code app_match(struct mr_zone *zone, const struct mr_store_facts *facts,
 static void match_run(struct mr_job *job) /* Runs on: worker, the zone's lane */
 {
     struct app *a = MR_OF(job, struct app, zone_job);
-    a->zone_err.code = app_match(a->zone, mr_store_facts(a->store), true, a->o.config_path, &a->zone_err);
+    a->zone_err.code = app_match(a->zone, &a->match.facts, true, a->o.config_path, &a->zone_err);
 }
 
+static void match_done(struct mr_job *job, bool canceled);
+
+static void match(struct app *a)
+{
+    a->zone_err = (struct mr_err){0};
+    a->zone_job = (struct mr_job){.run = match_run, .done = match_done};
+    mr_worker_submit(a->loop.workers, mr_zone_is_far(a->zone) ? MR_LANE_FAR : MR_LANE_SYNC, &a->zone_job);
+}
+
+static void on_newer(void *arg, const struct mr_err *err, const struct mr_landing_row *landings, size_t count)
+{
+    struct app *a = arg;
+    if (err->code != MR_OK || count == 0) {
+        step_end(a, &a->zone_err, "zone");
+        return;
+    }
+    app_facts_newer(&a->match.facts, landings, count);
+    match(a);
+}
+
+/* The store was asked before the zone. Who shares it may have decided between the two: is that all? */
 static void match_done(struct mr_job *job, bool canceled)
 {
     struct app *a = MR_OF(job, struct app, zone_job);
     if (canceled)
         mr_err_set(&a->zone_err, MR_ECANCELED, "stopping");
-    step_end(a, &a->zone_err, "zone");
+    if (a->zone_err.code == MR_EMISMATCH && a->match.again++ < MATCH_AGAIN)
+        mr_store_landings(a->store, (struct mr_str){0}, a->match.facts.last_number, NEWER_MOST, on_newer, a);
+    else
+        step_end(a, &a->zone_err, "zone");
 }
 
 void zone_begin(struct app *a)
@@ -82,8 +116,8 @@ void zone_begin(struct app *a)
         step_end(a, &a->zone_err, "zone");
         return;
     }
-    a->zone_job = (struct mr_job){.run = match_run, .done = match_done};
-    mr_worker_submit(a->loop.workers, mr_zone_is_far(a->zone) ? MR_LANE_FAR : MR_LANE_SYNC, &a->zone_job);
+    a->match.facts = *mr_store_facts(a->store);
+    match(a);
 }
 
 static void on_zone_closed(void *arg)

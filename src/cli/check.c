@@ -67,14 +67,39 @@ static bool check_folder(const char *what, const char *path)
 struct matching {
     struct beside b;
     const char *config_path;
-    bool failed;
+    struct mr_store_facts facts;
+    bool failed, newer;
     struct mr_err err;
 };
 
 static void match_run(void *arg) /* Runs on: worker */
 {
     struct matching *m = arg;
-    m->err.code = app_match(m->b.zone, mr_store_facts(m->b.store), false, m->config_path, &m->err);
+    m->err = (struct mr_err){0};
+    m->err.code = app_match(m->b.zone, &m->facts, false, m->config_path, &m->err);
+}
+
+static void on_newer(void *arg, const struct mr_err *err, const struct mr_landing_row *landings, size_t count)
+{
+    struct matching *m = arg;
+    m->newer = err->code == MR_OK && count > 0;
+    app_facts_newer(&m->facts, landings, count);
+    beside_done(&m->b, err);
+}
+
+/* A server beside us may decide between our look at the store and that at the zone. */
+static void match(struct matching *m)
+{
+    m->facts = *mr_store_facts(m->b.store);
+    for (int tries = 0; tries < 5; tries++) {
+        beside_work(&m->b, match_run, m);
+        if (m->err.code != MR_EMISMATCH)
+            return;
+        mr_store_landings(m->b.store, (struct mr_str){0}, m->facts.last_number, 1000, on_newer, m);
+        beside_await(&m->b);
+        if (!m->newer)
+            return;
+    }
 }
 
 static void on_said(void *arg, enum mr_zone_level level, const char *text)
@@ -101,7 +126,7 @@ static bool check_state(struct matching *m, const struct mr_config *config)
     if (!m->b.zone && beside_zone(&m->b, config, &m->err) != MR_OK)
         say(MR_CHECK_FAIL, "zone", NULL, m->err.msg);
     else {
-        beside_work(&m->b, match_run, m);
+        match(m);
         say(m->err.code == MR_OK ? MR_CHECK_OK : MR_CHECK_FAIL, "state", NULL, m->err.code == MR_OK ? "the state store belongs to the zone" : m->err.msg);
     }
     return m->err.code == MR_OK;

@@ -6,7 +6,10 @@
 #include <assert.h>
 #include <pthread.h>
 #include <regex.h>
+#include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 enum mr_code kafka_err(struct mr_err *err, rd_kafka_resp_err_t code, const char *what)
 {
@@ -101,6 +104,20 @@ static void *leaving_main(void *arg)
     return NULL;
 }
 
+static void end_at_once(int status, void *arg)
+{
+    (void)arg;
+    fflush(NULL);
+    _exit(status);
+}
+
+void kafka_client_left(void)
+{
+    static atomic_flag told = ATOMIC_FLAG_INIT;
+    if (!atomic_flag_test_and_set(&told))
+        on_exit(end_at_once, NULL);
+}
+
 bool kafka_client_free(rd_kafka_t *rk)
 {
     struct leaving *l = calloc(1, sizeof *l);
@@ -123,6 +140,8 @@ bool kafka_client_free(rd_kafka_t *rk)
     uv_mutex_unlock(&l->lock);
     if (done)
         leaving_free(l);
+    else
+        kafka_client_left();
     return done;
 }
 

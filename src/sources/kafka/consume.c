@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #define QUEUE_BACKOFF_FROM 0x020200ff /* fetch.queue.backoff.ms is known from then on */
-enum { COMMIT_AGAIN_MS = 5000, HOLD_AFTER_MS = 1000, LOOK_AT_CLOCK_EVERY = 32 };
+enum { COMMIT_AGAIN_MS = 5000, HOLD_AFTER_MS = 1000, HELD_LONG_MS = 10000, LOOK_AT_CLOCK_EVERY = 32 };
 
 bool consume_has_room(const struct kafka *k)
 {
@@ -217,10 +217,13 @@ static bool hold_on(struct kafka *k)
 
 static void let_go(struct kafka *k)
 {
+    bool long_ago = k->held && mr_loop_now_ms(k->loop) - k->full_since_ms > HELD_LONG_MS;
     k->full_since_ms = 0;
     if (!k->held)
         return;
     k->held = false;
+    for (struct topic *t = k->topics; t && long_ago; t = t->next)
+        take_topic_again(t); /* meanwhile it may have been made anew: the anchor tells */
     share_pause(k, k->paused);
 }
 

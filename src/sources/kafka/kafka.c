@@ -122,7 +122,10 @@ static void make_run(struct mr_job *job) /* Runs on: worker */
     struct kafka *k = MR_OF(job, struct kafka, life);
     rd_kafka_conf_t *conf = NULL;
     char why[512];
-    if (kafka_conf(k->o, k->group, (int64_t)mr_budget_limit(k->loop->budget), &conf, &k->start_err) != MR_OK)
+    struct kafka_options o = *k->o;
+    if (k->core->once)
+        o.instance = NULL; /* no member: what it told the group in that name would be refused, and such a refusal is the client's end */
+    if (kafka_conf(&o, k->group, (int64_t)mr_budget_limit(k->loop->budget), &conf, &k->start_err) != MR_OK)
         return;
     rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_REBALANCE | RD_KAFKA_EVENT_FETCH | RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_OFFSET_COMMIT | RD_KAFKA_EVENT_STATS | RD_KAFKA_EVENT_LOG |
                                        RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH);
@@ -272,6 +275,7 @@ static void leave_client(rd_kafka_t *rk)
     *l = (struct left){.next = atomic_load(&left_clients), .rk = rk};
     while (!atomic_compare_exchange_weak(&left_clients, &l->next, l))
         ;
+    kafka_client_left();
 }
 
 static void unmake_run(struct mr_job *job) /* Runs on: worker */
@@ -398,6 +402,9 @@ static void resume(void *self)
     k->paused = false;
     if (!k->held)
         share_pause(k, false);
+    for (struct topic *t = k->topics; t; t = t->next)
+        take_topic_again(t); /* meanwhile it may have been made anew: the anchor tells */
+    kafka_pump(k);
 }
 
 static void drain(void *self)

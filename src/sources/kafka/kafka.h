@@ -189,6 +189,7 @@ struct kafka {
     struct kafka_token token; /* SASL OAUTHBEARER */
     struct share share;
     struct kafka_ask ask;
+    bool begun;                   /* the store has positions of this source: as of the last look */
     bool asking, taking, looking; /* a look-up of positions is out; looking: for --once */
     bool moving;                  /* a decision of take.c is out */
     uint64_t take_at_ms, stopped_look_ms;

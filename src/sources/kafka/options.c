@@ -80,7 +80,7 @@ const struct mr_option kafka_rows[] = {
      .offset = AT(start),
      .def = "earliest",
      .doc = "Where a topic begins that was never read: `earliest`, `latest`, or a time such as 2026-11-01T00:00:00Z. Settled once, for all of its partitions; "
-            "a partition that comes later is read from its first record."},
+            "a partition that comes later, and a topic that turns up later under a pattern, is read from its first record."},
     {.name = "isolation",
      .type = MR_T_ENUM,
      .offset = AT(isolation),

@@ -120,6 +120,18 @@ static void moving_free(struct moving *m)
     free(m);
 }
 
+/* A topic that was begun anew beside its readers: whoever of it is idle has no landing that would be fenced. */
+static void take_moved(const struct moving *m)
+{
+    for (size_t i = 0; i < m->count; i++) {
+        struct partition *p = m->jumps[i].p;
+        if (!p || p->state != PARTITION_READING || p->revoking)
+            continue;
+        p->turn++;
+        take_again(p, TROUBLE_NONE);
+    }
+}
+
 static void on_moved(void *arg, const struct mr_verdict *verdict)
 {
     struct moving *m = arg;
@@ -127,7 +139,9 @@ static void on_moved(void *arg, const struct mr_verdict *verdict)
     bool ok = verdict->code == MR_OK || verdict->code == MR_EFENCED; /* fenced: somebody else settled it */
     if (!ok)
         mr_log_warn(k->loop->log, k->name, "positions_not_moved", MR_S("why", verdict->err->msg));
-    if (verdict->code != MR_OK)
+    if (verdict->code == MR_OK)
+        take_moved(m);
+    else
         moving_free(m); /* on_published does not come */
     k->moving = false;
     round_end(k, !ok);
@@ -316,6 +330,15 @@ static bool topic_unanswered(const struct kafka *k, const struct topic *t)
     return false;
 }
 
+/* A topic that turns up under a pattern of a source that has begun is a new one: its first records are not behind `latest`. */
+static bool by_pattern(const struct kafka *k, const struct topic *t)
+{
+    for (size_t i = 0; i < k->o->topics.count; i++)
+        if (strcmp(k->o->topics.items[i], t->name) == 0)
+            return false;
+    return true;
+}
+
 static void begin_fresh(struct moving *m)
 {
     struct kafka *k = m->k;
@@ -337,7 +360,8 @@ static void begin_fresh(struct moving *m)
                 judge_foreign(m, p, a);
             continue;
         }
-        int64_t next = theirs ? a->committed : start == KAFKA_EARLIEST ? a->earliest : start == KAFKA_FROM_TIME && a->at_time >= 0 ? a->at_time : a->end;
+        bool later = start == KAFKA_LATEST && k->begun && by_pattern(k, t);
+        int64_t next = theirs ? a->committed : start == KAFKA_EARLIEST || later ? a->earliest : start == KAFKA_FROM_TIME && a->at_time >= 0 ? a->at_time : a->end;
         if (theirs)
             mr_log_info(k->loop->log, k->name, "begins_at_group_offset", MR_S("topic", a->topic), MR_I("partition", a->number), MR_I("offset", next));
         jump_add(m, (struct jump){.p = p, .topic = t->name, .number = a->number, .expected = p ? p->row_version : 0, .to = {.next = next, .anchor = {.offset = -1}}});
@@ -448,7 +472,7 @@ static void ask(struct kafka *k)
     enum kafka_start start;
     kafka_ask_init(ask, k->rk);
     kafka_start_of(k->o->start, &start, &ask->time_ms);
-    ask->topics_want = KAFKA_ASK_COMMITTED | (start == KAFKA_EARLIEST ? KAFKA_ASK_EARLIEST : start == KAFKA_LATEST ? KAFKA_ASK_END : KAFKA_ASK_TIME | KAFKA_ASK_END);
+    ask->topics_want = KAFKA_ASK_COMMITTED | (start == KAFKA_EARLIEST ? KAFKA_ASK_EARLIEST : start == KAFKA_LATEST ? KAFKA_ASK_END | KAFKA_ASK_EARLIEST : KAFKA_ASK_TIME | KAFKA_ASK_END);
     for (size_t i = 0; i < k->partitions_cap; i++) {
         struct partition *p = k->partitions[i];
         if (!p || !p->in_take || p->state != PARTITION_TAKING || p->bad_row)
@@ -533,6 +557,7 @@ static void on_positions(void *arg, const struct mr_err *err, const struct mr_po
             k->partitions[i]->row_version = 0;
     for (struct topic *t = k->topics; t; t = t->next)
         t->rows = k->replay != NULL; /* a replay has been told where its topics begin */
+    k->begun = count > 0;
     for (size_t i = 0; i < count; i++)
         read_row(k, &positions[i]);
     for (size_t i = 0; i < k->partitions_cap; i++) {
