@@ -158,7 +158,7 @@ static enum mr_code migrate(struct mr_pg *pg)
 static enum mr_code read_facts(struct mr_pg *pg, struct mr_store_facts *facts)
 {
     struct mr_db *db = &pg->db;
-    *facts = (struct mr_store_facts){.sealed_through = mr_sealed_through(db), .schema_version = KNOWN};
+    *facts = (struct mr_store_facts){.sealed_through = mr_sealed_as_of_now(db), .schema_version = KNOWN};
     facts->last_number = mr_sql_int(db, 0,
                                     "SELECT greatest((SELECT max(number) FROM landings), (SELECT value::bigint FROM meta "
                                     "WHERE key = 'adopted'))",

@@ -4,15 +4,24 @@
 
 #include "millrace/fault.h"
 
-int32_t mr_sealed_through(struct mr_db *db)
+static int32_t day_of(struct mr_db *db, struct mr_stmt *q)
 {
     int32_t day = MR_NO_DAY;
-    struct mr_stmt *q = mr_sql(db, "SELECT value FROM meta WHERE key = 'sealed_through' /*FOR SHARE*/", "");
     if (mr_sql_row(db, q)) {
         day = mr_sql_day(q, 0);
         mr_sql_end(q);
     }
     return day;
+}
+
+int32_t mr_sealed_through(struct mr_db *db)
+{
+    return day_of(db, mr_sql(db, "SELECT value FROM meta WHERE key = 'sealed_through' /*FOR SHARE*/", ""));
+}
+
+int32_t mr_sealed_as_of_now(struct mr_db *db)
+{
+    return day_of(db, mr_sql(db, "SELECT value FROM meta WHERE key = 'sealed_through'", ""));
 }
 
 void mr_run_stage_begin(struct mr_db *db, struct mr_call *call)
@@ -49,7 +58,8 @@ static bool held_open(struct mr_db *db, int32_t day)
 
 static void seal(struct mr_db *db, struct mr_call *call)
 {
-    int32_t through = mr_sealed_through(db);
+    /* FOR UPDATE at once: of two who share the row, neither could write it. */
+    int32_t through = day_of(db, mr_sql(db, "SELECT value FROM meta WHERE key = 'sealed_through' /*FOR UPDATE*/", ""));
     if (call->day > through && !(call->blocked = held_open(db, call->day)) && mr_db_code(db) == MR_OK) {
         int sys = MR_POINT(seal_day);
         if (sys)

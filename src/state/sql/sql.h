@@ -135,6 +135,7 @@ void mr_run_uploads(struct mr_db *db, struct mr_call *call);
 void mr_run_seal(struct mr_db *db, struct mr_call *call);
 void mr_run_day_counts(struct mr_db *db, struct mr_call *call);
 int32_t mr_sealed_through(struct mr_db *db); /* who seals waits until this transaction is through */
+int32_t mr_sealed_as_of_now(struct mr_db *db); /* waits for nobody */
 
 void mr_run_run(struct mr_db *db, struct mr_call *call);
 void mr_run_last_runs(struct mr_db *db, struct mr_call *call);

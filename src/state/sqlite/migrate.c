@@ -211,7 +211,7 @@ static enum mr_code use_wal(struct mr_lite *l)
 
 static enum mr_code read_facts(struct mr_lite *l, struct mr_store_facts *facts)
 {
-    *facts = (struct mr_store_facts){.sealed_through = mr_sealed_through(&l->db)};
+    *facts = (struct mr_store_facts){.sealed_through = mr_sealed_as_of_now(&l->db)};
     facts->last_number = mr_sql_int(&l->db, 0, "SELECT seq FROM sqlite_sequence WHERE name = 'landings'", "");
     facts->schema_version = (int)number(l, "PRAGMA user_version");
     facts->fresh = facts->last_number == 0;
