@@ -10,23 +10,33 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 enum { LOOK_NS = 20 * 1000 * 1000 };
 
-/* true: it is to be held, and the test sees it; the name of its file. */
+/* true: it is to be held, and the test sees it; the name of its file. WHAT is locked meanwhile, so that nobody is held whom the test, which has just taken it away, does not see. */
 static bool comes(const char *what, atomic_int *count, char path[512])
 {
     const char *folder = getenv("MRT_HOLD");
-    if (!folder || snprintf(path, 512, "%s/%s", folder, what) >= 512 || access(path, F_OK) != 0)
+    struct stat st;
+    if (!folder || snprintf(path, 512, "%s/%s", folder, what) >= 512)
         return false;
-    snprintf(path, 512, "%s/%s.%d", folder, what, atomic_fetch_add(count, 1) + 1);
-    int fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
-    if (fd < 0)
-        abort();
-    close(fd);
-    return true;
+    int lock = open(path, O_RDONLY | O_CLOEXEC);
+    if (lock < 0)
+        return false;
+    bool held = flock(lock, LOCK_SH) == 0 && fstat(lock, &st) == 0 && st.st_nlink > 0;
+    if (held) {
+        snprintf(path, 512, "%s/%s.%d", folder, what, atomic_fetch_add(count, 1) + 1);
+        int fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+        if (fd < 0)
+            abort();
+        close(fd);
+    }
+    close(lock);
+    return held;
 }
 
 static void hold(const char *what, atomic_int *count)

@@ -102,6 +102,11 @@ def test_what_is_gone_is_named():
         case.true(done.returncode == 1 and b"offsets 10 to 14 are no longer there" in done.stderr, f"it says so: {done.returncode} {done.stderr!r}")
         _, runs = split(server)
         case.equal([offsets(runs["10..20"], p) for p in (0, 1)], [list(range(15, 20)), list(range(10, 20))], "what is left")
+        again = server.cli("replay", "clicks", "--from", "10", "--to", "20")
+        case.true(again.returncode == 0 and b"0 records" in again.stdout, f"the run has had all that there is: {again.returncode} {again.stderr!r}")
+        broker().delete_records("gone", {0: 30, 1: 30})
+        again = server.cli("replay", "clicks", "--from", "10", "--to", "20")
+        case.equal(again.returncode, 0, f"and needs none of it any more: {again.stderr!r}")
 
 
 def test_cut_off_it_goes_on():

@@ -418,9 +418,6 @@ class Stream:
             raise self.fault
 
 
-SHORT = {"retention_ms": "20000", "segment_ms": "500"}
-
-
 def moves_on(broker, topic, times=1):
     """The log's start moves as often."""
     for _ in range(times):
@@ -430,7 +427,7 @@ def moves_on(broker, topic, times=1):
 
 def test_retention_that_comes_near_a_paused_source_is_told_until_it_has_caught_up():
     broker, ledger, others = shared(), Ledger(), Ledger()
-    broker.create("near", **SHORT), broker.create("near-beside")
+    broker.create("near", retention_ms="20000", segment_ms="500"), broker.create("near-beside")
     with reading(broker, "near", "near-beside") as server, Stream(broker, "near", ledger) as stream:
         moves_on(broker, "near")
         ran(server.cli("pause", "events"))
@@ -780,11 +777,6 @@ def own_broker(*topics, **more):
         yield broker
 
 
-def stops_soon(server, code=0):
-    """However long a broker hangs."""
-    server.stop(want=code, timeout=10)
-
-
 def test_a_broker_that_hangs_holds_up_neither_the_end_nor_a_check():
     with own_broker("frozen") as broker:
         ledger = Ledger()
@@ -794,7 +786,7 @@ def test_a_broker_that_hangs_holds_up_neither_the_end_nor_a_check():
             broker.freeze()
             accepted(server, "hook")
             wait_landed(server, "hook")
-            stops_soon(server)
+            server.stop(timeout=10)
             case.true(len(landed(server)) > 300, "what was read has landed")
             for args in (("check",), ("run", "--once")):
                 done = server.cli(*args, timeout=90)
@@ -814,7 +806,7 @@ def test_a_start_while_the_broker_hangs_ends_as_soon_and_reads_once_it_wakes():
         with reading(broker, "asleep") as server:
             accepted(server, "hook")
             wait_landed(server, "hook")
-            stops_soon(server)
+            server.stop(timeout=10)
             server.start()
             broker.thaw()
             lands(server, ledger)

@@ -7,6 +7,7 @@
     hold.off("stage")                            # whatever comes now is not held
     hold.let_go("stage", 1)                      # and the first one goes on
 """
+import fcntl
 import os
 
 import case
@@ -34,7 +35,10 @@ class Hold:
         open(self.at(what), "w", encoding="ascii").close()
 
     def off(self, what):
-        os.unlink(self.at(what))
+        """Whoever is held now has been seen to come."""
+        with open(self.at(what), encoding="ascii") as f:
+            fcntl.flock(f, fcntl.LOCK_EX)
+            os.unlink(self.at(what))
 
     def held(self, what, n):
         return os.path.exists(self.at(f"{what}.{n}"))

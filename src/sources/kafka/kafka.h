@@ -80,6 +80,7 @@ struct partition {
     int64_t published, committed; /* next offsets; -1: not known */
     int64_t stop_at;           /* --once, replay: done when covered reaches it; -1: never */
     int64_t first;             /* where it begins without a position of its own: 0 if it came after its topic was begun */
+    int64_t wanted;            /* replay: where it was to begin, before what is gone was passed over */
     int64_t live_incarnation;  /* replay: of the live position */
     unsigned items;            /* in slices */
     unsigned undecided;        /* flights that move it */

@@ -67,15 +67,11 @@ static void take_moves(struct kafka *k)
 
 static void ask_begin(struct kafka *k);
 
-static void clamp(struct kafka *k, struct partition *p, const struct kafka_answer *a)
+static void clamp(struct partition *p, const struct kafka_answer *a)
 {
-    if (p->first < a->earliest) {
-        mr_log_warn(k->loop->log, k->name, "replay_not_whole", MR_S("topic", a->topic), MR_I("partition", a->number), MR_I("from", p->first), MR_I("first_left", a->earliest),
-                    MR_S("why", "the brokers have deleted what lies between"));
-        if (p->first < p->stop_at && k->finish_err.code == MR_OK)
-            mr_err_set(&k->finish_err, MR_ENOENT, "partition %s/%" PRId32 ": offsets %" PRId64 " to %" PRId64 " are no longer there", a->topic, a->number, p->first, a->earliest - 1);
+    p->wanted = p->first;
+    if (p->first < a->earliest)
         p->first = a->earliest;
-    }
     if (p->stop_at > a->end)
         p->stop_at = a->end;
     if (p->stop_at < p->first)
@@ -101,7 +97,7 @@ static void take_answers(struct kafka *k, const struct kafka_ask *ask)
             p->stop_at = a->at_time >= 0 ? a->at_time : a->end;
         }
         if (moves || to_ms < 0 || k->second_ask)
-            clamp(k, p, a);
+            clamp(p, a);
     }
 }
 
