@@ -74,8 +74,8 @@ static void clamp(struct partition *p, const struct kafka_answer *a)
         p->first = a->earliest;
     if (p->stop_at > a->end)
         p->stop_at = a->end;
-    if (p->stop_at < p->first)
-        p->stop_at = p->first;
+    if (p->first > p->stop_at)
+        p->first = p->stop_at; /* nothing of it is left */
 }
 
 /* What was asked for, in offsets: [first, stop_at) of each partition. */

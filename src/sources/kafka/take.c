@@ -390,16 +390,16 @@ static void settle(struct kafka *k)
         struct partition *p = k->partitions[i];
         if (!p || !p->in_take || p->state != PARTITION_TAKING || unanswered(k, p))
             continue;
-        if (k->replay && p->has_row && p->row.next >= p->stop_at) { /* the run has had all of it */
-            p->state = PARTITION_IDLE;
-            p->stop_at = -1;
-            continue;
-        }
         if (k->replay && !p->has_row && p->wanted < p->first && p->wanted < p->stop_at) {
             mr_log_warn(k->loop->log, k->name, "replay_not_whole", MR_S("topic", p->topic->name), MR_I("partition", p->number), MR_I("from", p->wanted), MR_I("first_left", p->first),
                         MR_S("why", "the brokers have deleted what lies between"));
             if (k->finish_err.code == MR_OK)
                 mr_err_set(&k->finish_err, MR_ENOENT, "partition %s/%" PRId32 ": offsets %" PRId64 " to %" PRId64 " are no longer there", p->topic->name, p->number, p->wanted, p->first - 1);
+        }
+        if (k->replay && (p->has_row ? p->row.next : p->first) >= p->stop_at) { /* the run has had all there is of it */
+            p->state = PARTITION_IDLE;
+            p->stop_at = -1;
+            continue;
         }
         const struct kafka_position first = {.next = p->first, .anchor = {.offset = -1}, .incarnation = p->live_incarnation};
         if (p->has_row || p->topic->rows)
