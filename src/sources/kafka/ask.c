@@ -4,12 +4,9 @@
 #include "options.h"
 
 #include <assert.h>
-#include <pthread.h>
 #include <regex.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 enum mr_code kafka_err(struct mr_err *err, rd_kafka_resp_err_t code, const char *what)
 {
@@ -72,77 +69,6 @@ void kafka_ask_free(struct kafka_ask *ask)
     }
     free(ask->parts);
     mr_buf_free(&ask->missing);
-}
-
-/* ---- the client goes ---- */
-
-struct leaving {
-    rd_kafka_t *rk;
-    uv_mutex_t lock;
-    uv_cond_t done_cond;
-    bool done, left; /* left: nobody waits any more, its thread frees this */
-};
-
-static void leaving_free(struct leaving *l)
-{
-    uv_cond_destroy(&l->done_cond);
-    uv_mutex_destroy(&l->lock);
-    free(l);
-}
-
-static void *leaving_main(void *arg)
-{
-    struct leaving *l = arg;
-    rd_kafka_destroy_flags(l->rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
-    uv_mutex_lock(&l->lock);
-    l->done = true;
-    bool left = l->left;
-    uv_cond_signal(&l->done_cond);
-    uv_mutex_unlock(&l->lock);
-    if (left)
-        leaving_free(l);
-    return NULL;
-}
-
-static void end_at_once(int status, void *arg)
-{
-    (void)arg;
-    fflush(NULL);
-    _exit(status);
-}
-
-void kafka_client_left(void)
-{
-    static atomic_flag told = ATOMIC_FLAG_INIT;
-    if (!atomic_flag_test_and_set(&told))
-        on_exit(end_at_once, NULL);
-}
-
-bool kafka_client_free(rd_kafka_t *rk)
-{
-    struct leaving *l = calloc(1, sizeof *l);
-    pthread_t thread;
-    assert(l);
-    l->rk = rk;
-    uv_mutex_init(&l->lock);
-    uv_cond_init(&l->done_cond);
-    if (pthread_create(&thread, NULL, leaving_main, l) != 0) {
-        leaving_free(l);
-        return false;
-    }
-    pthread_detach(thread);
-    uint64_t until_ns = uv_hrtime() + (uint64_t)KAFKA_DESTROY_MS * 1000000, now_ns;
-    uv_mutex_lock(&l->lock);
-    while (!l->done && (now_ns = uv_hrtime()) < until_ns)
-        (void)uv_cond_timedwait(&l->done_cond, &l->lock, until_ns - now_ns);
-    bool done = l->done;
-    l->left = !done;
-    uv_mutex_unlock(&l->lock);
-    if (done)
-        leaving_free(l);
-    else
-        kafka_client_left();
-    return done;
 }
 
 /* ---- which partitions are there? ---- */

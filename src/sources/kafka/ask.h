@@ -11,7 +11,7 @@
 
 #include <librdkafka/rdkafka.h>
 
-enum { KAFKA_ASK_COMMITTED = 1, KAFKA_ASK_EARLIEST = 2, KAFKA_ASK_END = 4, KAFKA_ASK_TIME = 8, KAFKA_ASK_MS = 2000 /* for one call */, KAFKA_DESTROY_MS = 2000 };
+enum { KAFKA_ASK_COMMITTED = 1, KAFKA_ASK_EARLIEST = 2, KAFKA_ASK_END = 4, KAFKA_ASK_TIME = 8, KAFKA_ASK_MS = 2000 /* for one call */ };
 
 struct kafka_answer { /* of one partition; -1: not asked, or none */
     char *topic;      /* owned */
@@ -45,12 +45,6 @@ void kafka_ask_free(struct kafka_ask *ask);
 
 /* Is there one that nobody answered for? err, if it is still MR_OK, says which. */
 bool kafka_ask_part_failed(const struct kafka_ask *ask, struct mr_err *err);
-
-/* The client goes, without a word to the group. rd_kafka_destroy() may never return (brokers that hang; librdkafka 2.0.2: a topic that was deleted while it was
- * read): after KAFKA_DESTROY_MS it is left to a thread of its own, and false comes. Runs on: worker */
-bool kafka_client_free(rd_kafka_t *rk);
-/* A client lives on: exit() must not take down OpenSSL and the library under its threads, so the process ends without. */
-void kafka_client_left(void);
 
 /* The library's code as one of ours; `what` was tried. */
 enum mr_code kafka_err(struct mr_err *err, rd_kafka_resp_err_t code, const char *what);

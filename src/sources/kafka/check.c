@@ -2,6 +2,8 @@
 /* check.c - `millrace check` of one source: a client that only asks, on a worker. Topics, partitions, what is left to read, who else is in the group. */
 #include "kafka.h"
 
+#include "client.h"
+
 #include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>

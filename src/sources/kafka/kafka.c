@@ -8,12 +8,13 @@
  * on close      leaving has CLOSE_MS; a client whose brokers hang is left to the end of the process: all that matters is decided */
 #include "kafka.h"
 
+#include "client.h"
+
 #include "millrace/json.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -262,29 +263,13 @@ static bool ends_badly(const struct kafka *k)
     return !k->core->once && !k->replay && !k->assigned_ever && k->o->assignment == KAFKA_COOPERATIVE && rd_kafka_version() < 0x020300ff;
 }
 
-struct left { /* a client that lives to the end of the process; the list is for leak checkers */
-    struct left *next;
-    rd_kafka_t *rk;
-};
-static _Atomic(struct left *) left_clients;
-
-static void leave_client(rd_kafka_t *rk)
-{
-    struct left *l = malloc(sizeof *l);
-    assert(l);
-    *l = (struct left){.next = atomic_load(&left_clients), .rk = rk};
-    while (!atomic_compare_exchange_weak(&left_clients, &l->next, l))
-        ;
-    kafka_client_left();
-}
-
 static void unmake_run(struct mr_job *job) /* Runs on: worker */
 {
     struct kafka *k = MR_OF(job, struct kafka, life);
     rd_kafka_queue_io_event_enable(k->queue, -1, NULL, 0); /* the fd is closed, the client may live on */
     rd_kafka_queue_destroy(k->queue);
     if (ends_badly(k))
-        leave_client(k->rk);
+        kafka_client_leave(k->rk);
     else if (!kafka_client_free(k->rk))
         mr_log_warn(k->loop->log, k->name, "client_left", MR_S("why", "librdkafka does not end; its threads are left to the end of the process"));
 }

@@ -319,8 +319,7 @@ void share_pump(struct kafka *k)
     if (!k->share.assign) {
         hand_over(k);
     } else if (k->stopping || k->draining || k->drained || !some(k, is_taking) || mr_loop_now_ms(k->loop) >= k->share.deadline_ms) {
-        /* who is still being asked about is assigned by itself, later */
-        /* The event is answered by what is called now, so it must be closed first for share_let_go(). */
+        /* Whoever is still being asked about is assigned by itself, later. */
         rd_kafka_event_t *event = k->share.event;
         assign_ready(k, true);
         assert(k->share.event == event);
