@@ -105,15 +105,6 @@ static void on_fetch(struct kafka *k, rd_kafka_event_t *event, int64_t at_us)
         rd_kafka_event_destroy(event);
 }
 
-/* --once ends where finished transactions end; who looks for the rest should know why it is not there. */
-static void say_if_held_back(struct kafka *k, const struct partition *p, int64_t end)
-{
-    int64_t low, high;
-    if (k->o->isolation == 0 && rd_kafka_get_watermark_offsets(k->rk, p->topic->name, p->number, &low, &high) == RD_KAFKA_RESP_ERR_NO_ERROR && high > end)
-        mr_log_warn(k->loop->log, k->name, "transaction_open", MR_S("topic", p->topic->name), MR_I("partition", p->number), MR_I("offset", end), MR_I("held_back", high - end),
-                    MR_S("why", "a transaction that is not finished; what it holds back lands with a later run"));
-}
-
 /* The end of a partition lies beyond records that nobody will ever see: aborted, compacted, the marks of transactions. */
 static void on_end(struct kafka *k, const rd_kafka_topic_partition_t *tp)
 {
@@ -128,8 +119,6 @@ static void on_end(struct kafka *k, const rd_kafka_topic_partition_t *tp)
         k->heard_ms = mr_loop_now_ms(k->loop);
     if (item_add(k, p, next))
         p->read = next;
-    if (k->finishing && !p->full)
-        say_if_held_back(k, p, tp->offset);
 }
 
 static void on_error(struct kafka *k, rd_kafka_event_t *event)

@@ -24,11 +24,25 @@ enum { FINISH_MS = 30000, STATUS_MOST = 1000 };
 
 static void maybe_stopped(struct kafka *k);
 
+/* --once ends where finished transactions ended when it began. Who looks for the rest should know that there is more. */
+static void say_what_is_left(const struct kafka *k)
+{
+    int64_t low, high;
+    for (size_t i = 0; i < k->partitions_cap; i++) {
+        const struct partition *p = k->partitions[i];
+        if (p && p->state == PARTITION_READING && rd_kafka_get_watermark_offsets(k->rk, p->topic->name, p->number, &low, &high) == RD_KAFKA_RESP_ERR_NO_ERROR && high > p->stop_at)
+            mr_log_info(k->loop->log, k->name, "left_for_later", MR_S("topic", p->topic->name), MR_I("partition", p->number), MR_I("from", p->stop_at), MR_I("offsets", high - p->stop_at),
+                        MR_S("why", "they came since this run began, or a transaction that is not finished holds them back"));
+    }
+}
+
 void kafka_finish(struct kafka *k, const struct mr_err *err)
 {
     if (k->finished)
         return;
     k->finished = true;
+    if (!k->replay)
+        say_what_is_left(k);
     share_commit(k, true);
     mr_source_finished(k->src, err);
 }
