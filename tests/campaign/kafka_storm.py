@@ -26,6 +26,7 @@ from world import arguments, world  # noqa: E402
 
 TOPICS, SESSION = {"wide": 12}, 3.0      # seconds that the group waits for a member
 STEPS = ("join",) * 3 + ("leave",) * 2 + ("kill",) * 2 + ("freeze",) * 3
+TRIES = 6                                # storms, to find the mutant
 MUTANT_STEPS = ("join",) + ("freeze",) * 3
 ASSIGNMENTS = ("cooperative-sticky",) * 3 + ("range", "roundrobin")
 
@@ -168,14 +169,30 @@ def campaign(args, w, broker, homes):
     print(f"  {storm.done}: {verdict}")
     if args.mutant:
         found = verdict.doubled + [f for f in verdict.faults if f.startswith("changed")]
-        print(f"  no_cas: {f'found: {len(found)}, e.g. {found[0][:200]}' if found else 'NOT FOUND'}")
-        print(f"RESULT part=mutant-kafka-no_cas seed={args.seed} kills={storm.done['freeze']} found={len(found)} outcome={'ok' if found else 'FAILED'}", flush=True)
-        assert found, "the storm was fooled by no_cas"
-        return
+        print(f"  no_cas: {f'found: {len(found)}, e.g. {found[0][:200]}' if found else 'not found yet'}")
+        return found, storm.done["freeze"]
     faults += more + problems + finish(members[0].server, w, [m.server for m in members])
     tell(faults[:20])
     code = result(part, [verdict], faults, problems, kills=sum(storm.done[k] for k in ("kill", "freeze", "leave", "broker")), seed=args.seed)
     assert code == 0, "the campaign found faults"
+
+
+def storm_of(args):
+    with world(args) as w, kafka.Broker(settings=BROKER) as broker:
+        with Home("mr-storm") as a, Home("mr-storm") as b, Home("mr-storm") as c, Home("mr-storm") as d:
+            return campaign(args, w, broker, (a, b, c, d))
+
+
+def hunt(args):
+    """Whether a zombie decides before it hears that it is one is a race: a storm may be fooled, one of a few may not."""
+    first, freezes, found = args.seed, 0, []
+    for args.seed in range(first, first + TRIES):
+        found, frozen = storm_of(args)
+        freezes += frozen
+        if found:
+            break
+    print(f"RESULT part=mutant-kafka-no_cas seed={first} kills={freezes} found={len(found)} outcome={'ok' if found else 'FAILED'}", flush=True)
+    assert found, f"{TRIES} storms were fooled by no_cas"
 
 
 def main():
@@ -191,9 +208,9 @@ def main():
     if args.mutant and not has_faults():
         sys.exit(case.skipped("this build has no named points, so no mutants"))
     try:
-        with world(args) as w, kafka.Broker(settings=BROKER) as broker:
-            with Home("mr-storm") as a, Home("mr-storm") as b, Home("mr-storm") as c, Home("mr-storm") as d:
-                campaign(args, w, broker, (a, b, c, d))
+        if args.mutant:
+            return hunt(args)
+        storm_of(args)
     except case.Skip as e:
         sys.exit(case.skipped(str(e)))
     except AssertionError as e:

@@ -419,7 +419,10 @@ static void set_all(struct making *m, const struct kafka_options *o, const char 
         set(m, "fetch.queue.backoff.ms", "5"); /* before: a second; see consume_nudge() */
     /* What bounds memory on a topic that compresses 500-fold: the limits above count what was unpacked only once it is there. */
     set_int(m, "fetch.message.max.bytes", within(16 << 10, memory / 2048, 1 << 20));
-    int64_t fetch = within(64 << 10, memory / 1024, 16 << 20); /* of all partitions in one answer: what is in it is unpacked before any of it can be taken */
+    /* Of all partitions in one answer: what is in it is unpacked before any of it can be taken. Large answers are faster, so where there is memory for one unpacked
+     * 400-fold beside the rest it may be larger. */
+    const int64_t small = 256 << 20;
+    int64_t fetch = within(64 << 10, memory <= small ? memory / 1024 : small / 1024 + (memory - small) / 400, 16 << 20);
     set_int(m, "message.max.bytes", within(1000, fetch, 1000000)); /* the least that the next one may be; a larger record comes all the same */
     set_int(m, "fetch.max.bytes", fetch);
     set_int(m, "statistics.interval.ms", group ? 5000 : 0);
