@@ -64,7 +64,8 @@ struct mr_landing_end {
     void (*on_published)(void *arg, enum mr_published how);
     void *arg;
 };
-/* Closes the files, makes them durable, decides, publishes. Moves, rows and seen ids are copied. Landings of one source are decided in the order asked for.
+/* Closes the files, makes them durable, decides, publishes. Moves, rows and seen ids are copied. Landings of one source are decided in the order asked for;
+ * if one is refused, so are those asked for by then that move a part of its: MR_EFENCED. So several may be on their way, each expecting the version that the one before leaves.
  * A landing without records may carry moves alone. Runs on: loop; no add may be running. */
 void mr_landing_decide(struct mr_landing *l, const struct mr_move *moves, size_t moves_count, const struct mr_row *rows, size_t rows_count,
                        const struct mr_seen *seen, size_t seen_count, const struct mr_landing_end *end);

@@ -3,7 +3,9 @@
  *
  * happy path    close the files on lane SYNC -> wait for the turn within the source -> the store decides -> publish.c
  * ways to fail  files cannot be made durable; the store says fenced, sealed, seen, epoch ended, or cannot commit:
- *               in each case the landing is dropped whole and the door hears the code
+ *               in each case the landing is dropped whole and the door hears the code; with it go those after it that move
+ *               the same part: a move of somebody else's may have left the very version that they expect, and they would
+ *               win over the gap
  * on close      what is in the store is waited for; what is not yet there is dropped */
 #include "internal.h"
 
@@ -109,11 +111,30 @@ static const char *outcome_of(enum mr_code code)
     }
 }
 
+static bool share_a_part(const struct mr_landing *a, const struct mr_landing *b)
+{
+    for (size_t i = 0; i < a->decision.moves_count; i++)
+        for (size_t k = 0; k < b->decision.moves_count; k++)
+            if (mr_str_eq(a->moves[i].part, b->moves[k].part) && mr_str_eq(a->moves[i].stream, b->moves[k].stream) &&
+                mr_str_eq(a->moves[i].source, b->moves[k].source))
+                return true;
+    return false;
+}
+
+static void fence_those_after(const struct mr_landing *lost)
+{
+    for (struct mr_landing *l = lost->ls->all; l; l = l->next)
+        if ((l->state == LANDING_CLOSING || l->state == LANDING_WAITING) && l->decision_order > lost->decision_order &&
+            !l->overtaken && share_a_part(lost, l))
+            l->overtaken = true;
+}
+
 /* The landing is lost: its files go, and the door hears why before its landing is gone. */
 static void refuse(struct mr_landing *l)
 {
     struct mr_landings *ls = l->ls;
     enum mr_code code = l->verdict.code;
+    fence_those_after(l);
     landing_count(l, outcome_of(code));
     /* what the store could not do is told as state_failed, by the store */
     if (l->state != LANDING_DECIDING && (mr_code_class(code) == MR_CLASS_RETRY || code == MR_EPERM))
@@ -194,14 +215,18 @@ static void to_store(struct mr_landing *l)
     mr_store_decide(ls->o.store, d, on_decided, l);
 }
 
-/* A landing goes to the store when every one of its source before it has gone: the store keeps the order of calls. */
+/* A landing goes to the store when every one of its source before it has gone, and those that move the same part have an answer:
+ * the store keeps the order of calls, but does not know who stands on whom. */
 static bool its_turn(const struct mr_landing *l)
 {
     for (const struct mr_landing *before = l->ls->all; before;
-         before = before->next) /* begun later, it may have been asked for earlier */
-        if ((before->state == LANDING_CLOSING || before->state == LANDING_WAITING) &&
-            strcmp(before->source, l->source) == 0 && before->decision_order < l->decision_order)
+         before = before->next) { /* begun later, it may have been asked for earlier */
+        if (before->decision_order >= l->decision_order || strcmp(before->source, l->source) != 0)
+            continue;
+        if (before->state == LANDING_CLOSING || before->state == LANDING_WAITING ||
+            (before->state == LANDING_DECIDING && share_a_part(before, l)))
             return false;
+    }
     return true;
 }
 
@@ -211,6 +236,8 @@ void decide_next(struct mr_landings *ls)
         next = l->next;
         if (l->state != LANDING_WAITING || !its_turn(l))
             continue;
+        if (l->overtaken)
+            mr_err_set(&l->err, MR_EFENCED, "landing %s: one before it that moves the same part was dropped", l->id);
         if (l->err.code != MR_OK) {
             l->verdict = (struct mr_verdict){.code = l->err.code, .err = &l->err};
             refuse(l); /* starts over by itself */

@@ -59,6 +59,7 @@ struct mr_landing {
     int64_t began_us;
     int64_t records;
     bool failed;    /* an add failed: it can only be abandoned */
+    bool overtaken; /* one before it that moves the same part was dropped */
     bool holds_day; /* a row in the store keeps its day from being sealed; the decision takes it away */
 
     struct staged *files;
@@ -109,6 +110,7 @@ struct mr_landings {
     unsigned handles_open;
     struct mr_backoff backoff;
     struct mr_landing *to_publish, *to_publish_last;
+    struct mr_landing *failed; /* to be published again when `retry` is due */
     struct publish_batch batch;
     size_t days_out; /* the store is noting or forgetting a held day */
     size_t lost_out; /* the store is noting that they are lost */
@@ -139,6 +141,7 @@ void decide_next(struct mr_landings *ls); /* whoever's turn it is goes to the st
 /* publish.c */
 void publish_add(struct mr_landing *l);
 void publish_pump(struct mr_landings *ls);
+void publish_failed_again(struct mr_landings *ls); /* now */
 void on_publish_retry(uv_timer_t *t);
 /* seal.c */
 void seal_look(struct mr_landings *ls);

@@ -219,8 +219,7 @@ void mr_landings_drain(struct mr_landings *ls)
         if (l->kind == MR_LANDING_ROLLING && l->state == LANDING_OPEN)
             ask_to_roll(l, MR_ROLL_DRAIN);
     }
-    uv_timer_stop(&ls->retry); /* one more try at once: there may be no later one */
-    publish_pump(ls);
+    publish_failed_again(ls); /* one more try at once: there may be no later one */
 }
 
 size_t mr_landings_busy(const struct mr_landings *ls)

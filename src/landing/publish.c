@@ -2,9 +2,10 @@
 /* publish.c - the third step: what was decided appears under its final names. Repeatable, so a failure is only a delay.
  *
  * happy path    take all that wait as one batch -> worker: mark the highest number, rename, sync directories -> the
- * store notes them -> on_published ways to fail  the zone cannot be written: alert, back-off, the same batch again; a
- * staged file that is gone: the landing is lost, told and noted, the others go on on close      a batch that is out is
- * waited for; the rest stays decided, and the next start publishes it */
+ * store notes them -> on_published
+ * ways to fail  the zone cannot take a landing: alert, back-off, again; those that come meanwhile do not wait for it. A staged
+ *               file that is gone: the landing is lost, told and noted, the others go on
+ * on close      a batch that is out is waited for; the rest stays decided, and the next start publishes it */
 #include "internal.h"
 
 #include "millrace/fault.h"
@@ -20,6 +21,27 @@ void publish_add(struct mr_landing *l)
     else
         ls->to_publish = l;
     ls->to_publish_last = l;
+}
+
+/* It waits for the retry, apart from those that come meanwhile. */
+static void add_failed(struct mr_landing *l)
+{
+    struct mr_landings *ls = l->ls;
+    l->publish_next = ls->failed;
+    ls->failed = l;
+    if (!ls->closing && !uv_is_active((uv_handle_t *)&ls->retry))
+        uv_timer_start(&ls->retry, on_publish_retry, (uint64_t)mr_backoff_next(&ls->backoff, mr_random_u64()), 0);
+}
+
+void publish_failed_again(struct mr_landings *ls)
+{
+    uv_timer_stop(&ls->retry);
+    for (struct mr_landing *l = ls->failed, *next; l; l = next) {
+        next = l->publish_next;
+        publish_add(l);
+    }
+    ls->failed = NULL;
+    publish_pump(ls);
 }
 
 static void batch_forget(struct publish_batch *b)
@@ -92,15 +114,16 @@ static void on_noted(void *arg, const struct mr_err *err)
         mr_log_warn(ls->o.loop->log, NULL, "publish_not_noted", MR_S("why", err->msg));
         for (struct mr_landing *l = landings, *next; l; l = next) {
             next = l->publish_next;
-            publish_add(l);
+            add_failed(l);
         }
         b->out = false;
         if (!ls->closing)
-            uv_timer_start(&ls->retry, on_publish_retry, (uint64_t)mr_backoff_next(&ls->backoff, mr_random_u64()), 0);
+            publish_pump(ls);
         landings_maybe_closed(ls);
         return;
     }
-    mr_backoff_reset(&ls->backoff);
+    if (!ls->failed)
+        mr_backoff_reset(&ls->backoff);
     for (struct mr_landing *l = landings, *next; l; l = next) {
         next = l->publish_next;
         mr_alert_close(ls->o.loop->alerts, MR_A_ZONE_UNWRITABLE, l->source, NULL);
@@ -117,7 +140,6 @@ static void batch_done(struct mr_job *job, bool canceled)
     struct mr_landings *ls = MR_OF(b, struct mr_landings, batch);
     struct mr_landing *done = NULL, **done_end = &done;
     size_t item = 0;
-    bool again = false;
     b->numbers_count = 0;
     for (struct mr_landing *l = b->landings, *next; l; l = next) {
         next = l->publish_next;
@@ -138,13 +160,10 @@ static void batch_done(struct mr_job *job, bool canceled)
         } else {
             if (code != MR_ECANCELED) /* then we end, and the next start publishes it */
                 mr_alert_open(ls->o.loop->alerts, MR_A_ZONE_UNWRITABLE, l->source, NULL, "publish: %s", b->err.msg);
-            publish_add(l);
-            again = true;
+            add_failed(l);
         }
     }
     b->landings = done;
-    if (again && !ls->closing)
-        uv_timer_start(&ls->retry, on_publish_retry, (uint64_t)mr_backoff_next(&ls->backoff, mr_random_u64()), 0);
     if (b->numbers_count) {
         mr_store_published(ls->o.store, b->numbers, b->numbers_count, on_noted, ls);
         return;
@@ -159,7 +178,7 @@ static void batch_done(struct mr_job *job, bool canceled)
 void publish_pump(struct mr_landings *ls)
 {
     struct publish_batch *b = &ls->batch;
-    if (b->out || !ls->to_publish || uv_is_active((uv_handle_t *)&ls->retry) || ls->closed_told)
+    if (b->out || !ls->to_publish || ls->closed_told)
         return;
     size_t files = 0, landings = 0;
     for (struct mr_landing *l = ls->to_publish; l; l = l->publish_next) {
@@ -190,5 +209,5 @@ void publish_pump(struct mr_landings *ls)
 
 void on_publish_retry(uv_timer_t *t)
 {
-    publish_pump(MR_OF(t, struct mr_landings, retry));
+    publish_failed_again(MR_OF(t, struct mr_landings, retry));
 }

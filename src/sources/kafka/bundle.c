@@ -292,8 +292,7 @@ void bundles_pump(struct kafka *k)
                 drop_open(f);
             if (!undecided(f) && mr_loop_now_ms(k->loop) >= f->retry_at_ms)
                 f->failing = false; /* its partitions may be taken anew */
-        } else if (!k->stopping && f->flights_count < FLIGHTS_MAX && !undecided(f) && wants_close(f, all)) {
-            /* One at a time is undecided: should it lose to somebody else's move, a second one, which expects the next version, would win over the gap. */
+        } else if (!k->stopping && f->flights_count < FLIGHTS_MAX && wants_close(f, all)) {
             bundle_close(f);
         }
     }

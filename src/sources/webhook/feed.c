@@ -121,17 +121,14 @@ void feed_forget_old(struct feed *f)
     mr_store_rows(f->lander->hub->core->store, f->source, f->stream, MR_STR(MR_SKIPPED_KIND), MR_STR(""), 1000, on_old_lists, f);
 }
 
-bool feed_undecided(const struct feed *f)
-{
-    for (const struct flight *x = f->flights; x; x = x->next)
-        if (!x->decided)
-            return true;
-    return false;
-}
-
 bool feed_may_recover(const struct feed *f)
 {
-    return f->failing && !f->reading && !f->known && !f->open && !feed_undecided(f);
+    if (!f->failing || f->reading || f->known || f->open)
+        return false;
+    for (const struct flight *x = f->flights; x; x = x->next)
+        if (!x->decided)
+            return false;
+    return true;
 }
 
 /* A failing feed reads its position once nothing of it is open or undecided any more, and not before its back-off. */

@@ -35,7 +35,7 @@ static void close_what_wants(struct lander *l)
     for (struct feed *f = l->feeds; f; f = f->next) {
         if (f->failing)
             feed_recover(f);
-        else if (f->open && (f->close_wanted || all) && f->flights_count < FLIGHTS_MAX && !feed_undecided(f))
+        else if (f->open && (f->close_wanted || all) && f->flights_count < FLIGHTS_MAX)
             feed_close(f);
     }
 }

@@ -131,8 +131,6 @@ void feed_free(struct feed *f);
 void feed_at(struct feed *f, int64_t version, struct mr_str value);
 void feeds_go_on(struct lander *l);
 bool feed_may_recover(const struct feed *f);
-/* Then no other landing of it is closed: should the one lose to somebody else's move, the next, which expects the version after it, would win over the gap. */
-bool feed_undecided(const struct feed *f);
 void feed_recover(struct feed *f);
 void feed_drop(struct feed *f);
 void feed_forget_old(struct feed *f); /* at start: lists of landings that were published before we could forget them */

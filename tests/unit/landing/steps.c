@@ -201,6 +201,98 @@ static void a_source_is_not_held_up_by_another_one(void **state)
     assert_true(quick.order < slow.order);
 }
 
+static void on_done(void *arg, const struct mr_err *err)
+{
+    RIG_NEED(err->code == MR_OK);
+    *(bool *)arg = true;
+}
+
+/* Somebody sets the position between two landings that were asked for together: the first one loses, and the version that it left is the one that the second expects. */
+static void no_landing_wins_over_the_gap_of_one_that_lost(void **state)
+{
+    struct rig *r = *state;
+    struct act first, second, aside;
+    bool set = false;
+    act_begin(&first, r, "shop", MR_LANDING_ROLLING);
+    assert_int_equal(act_add(&first, "orders", "f", 5), MR_OK);
+    act_begin(&second, r, "shop", MR_LANDING_ROLLING);
+    assert_int_equal(act_add(&second, "orders", "s", 5), MR_OK);
+    act_begin(&aside, r, "shop", MR_LANDING_ROLLING);
+    assert_int_equal(act_add(&aside, "carts", "a", 5), MR_OK);
+    mr_store_position_set(r->store, MR_STR("shop"), MR_STR("t"), MR_STR("p"), MR_STR("{\"next\":0}"), on_done, &set); /* version 1 */
+    const struct mr_move one = rig_move("shop", "p", 0, "{\"next\":5}"), two[] = {rig_move("shop", "q", 0, "{\"next\":1}"), rig_move("shop", "p", 1, "{\"next\":10}")},
+                         other = rig_move("shop", "r", 0, "{\"next\":1}");
+    act_decide(&first, &one, 1);
+    act_decide(&second, two, 2);
+    act_decide(&aside, &other, 1);
+    act_await(&first);
+    act_await(&second);
+    act_await(&aside);
+    assert_true(set);
+    assert_int_equal(first.code, MR_EFENCED);
+    assert_int_equal(second.code, MR_EFENCED);
+    assert_int_equal(aside.code, MR_OK); /* of another part: it has no gap */
+    assert_int_equal(rig_position(r, "shop", "p"), 1);
+    assert_int_equal(r->next, 0);
+    rig_await_idle(r);
+    assert_int_equal(rig_lines(r), 5);
+    assert_int_equal(rig_staged(r), 0);
+    act_begin(&second, r, "shop", MR_LANDING_ROLLING); /* from the position that is there it goes on */
+    assert_int_equal(act_add(&second, "orders", "s", 10), MR_OK);
+    act_decide(&second, &two[1], 1);
+    act_await(&second);
+    assert_int_equal(second.code, MR_OK);
+}
+
+struct tries {
+    uint64_t count;
+};
+
+static void count_tries(void *arg, const struct mr_alert *alert)
+{
+    if (alert->id == MR_A_ZONE_UNWRITABLE && strcmp(alert->source, "stuck") == 0)
+        ((struct tries *)arg)->count = alert->repeats + 1;
+}
+
+static uint64_t tries_of_stuck(struct rig *r)
+{
+    struct tries t = {0};
+    mr_alerts_each(r->loop.alerts, count_tries, &t);
+    return t.count;
+}
+
+/* The folder of one source cannot be made. Others are published without waiting for its next try, and it once it can. */
+static void a_source_is_not_kept_from_the_zone_by_another_one(void **state)
+{
+    struct rig *r = *state;
+    struct act stuck, fine;
+    char folder[128];
+    int landed = 0, beside = 0;
+    snprintf(folder, sizeof folder, "%s/source=stuck", r->raw);
+    FILE *f = fopen(folder, "w");
+    assert_non_null(f);
+    assert_int_equal(fclose(f), 0);
+    act_begin(&stuck, r, "stuck", MR_LANDING_ROLLING);
+    assert_int_equal(act_add(&stuck, "orders", "o", 5), MR_OK);
+    act_decide(&stuck, NULL, 0);
+    while (tries_of_stuck(r) < 3) /* from then on its pauses are long */
+        rig_turn(r);
+    for (; landed < 6 && !beside; landed++) {
+        uint64_t tries = tries_of_stuck(r);
+        act_begin(&fine, r, "fine", MR_LANDING_ROLLING);
+        assert_int_equal(act_add(&fine, "orders", "o", 1), MR_OK);
+        assert_int_equal(act_land(&fine), MR_OK);
+        beside += tries_of_stuck(r) == tries;
+    }
+    assert_true(beside > 0);
+    assert_false(stuck.published);
+    assert_int_equal(remove(folder), 0);
+    act_await(&stuck);
+    assert_int_equal(stuck.how, MR_PUBLISHED);
+    assert_int_equal(rig_lines(r), 5 + landed);
+    assert_false(rig_alert(r, MR_A_ZONE_UNWRITABLE, "stuck"));
+}
+
 static void what_is_abandoned_leaves_no_file(void **state)
 {
     struct rig *r = *state;
@@ -355,12 +447,6 @@ static void on_other(void *arg, const struct mr_err *err, const struct mr_instan
     *other = *instance;
 }
 
-static void on_done(void *arg, const struct mr_err *err)
-{
-    RIG_NEED(err->code == MR_OK);
-    *(bool *)arg = true;
-}
-
 static void on_other_decided(void *arg, const struct mr_decided *decided)
 {
     RIG_NEED(decided->code == MR_OK);
@@ -425,6 +511,8 @@ const struct CMUnitTest steps_tests[] = {
     TEST(a_whole_landing_that_lost_gives_its_day_up),
     TEST(landings_of_a_source_are_decided_in_the_order_asked_for),
     TEST(a_source_is_not_held_up_by_another_one),
+    TEST(no_landing_wins_over_the_gap_of_one_that_lost),
+    TEST(a_source_is_not_kept_from_the_zone_by_another_one),
     TEST(what_is_abandoned_leaves_no_file),
     TEST(a_landing_asks_for_its_end_at_its_size_once),
     TEST(a_landing_asks_for_its_end_by_age_without_another_record),
