@@ -461,7 +461,7 @@ def test_retention_that_comes_near_while_the_zone_cannot_be_written_is_told():
             until("it is told", near, PATIENCE, every=0.5)
             case.true(("zone_unwritable", "", "") in {(name, "", "") for name, _, _ in alerts(server)}, alerts(server))
             accepted(server, "meanwhile")
-            wait_landed(server, "meanwhile", timeout=90)  # publishing is tried again after up to half a minute, for all
+            wait_landed(server, "meanwhile")
             stream.end()
         os.unlink(folder)
         os.rename(aside, folder)
