@@ -161,6 +161,19 @@ static void assert_exactly_once(const struct place *p, int records)
     free(t);
 }
 
+/* ---- what the store says, by the words of its own program ---- */
+
+static void assert_answers(const struct place *p, const char *query, const char *answer)
+{
+    char command[512], found[512] = "";
+    snprintf(command, sizeof command, "sqlite3 %s/data/state.db \"%s\"", p->dir, query);
+    FILE *f = popen(command, "r");
+    assert_non_null(f);
+    found[fread(found, 1, sizeof found - 1, f)] = '\0';
+    assert_int_equal(pclose(f), 0);
+    assert_string_equal(found, answer);
+}
+
 /* ---- every door ---- */
 
 static void stop_now(void *arg, struct app *a)
@@ -269,6 +282,54 @@ static void failed_start_is_tried_again(void **state)
     assert_int_equal(run(*state, false, stop_soon, &t), 0);
     assert_true(scripted_counts.starts >= 2);
     assert_exactly_once(*state, 40);
+    assert_answers(*state, "SELECT DISTINCT source, outcome, error, rows FROM runs WHERE error IS NOT NULL", "one|failed|scripted: the first start fails|0\n");
+}
+
+struct asked {
+    struct app *app;
+    char text[512];
+};
+
+static void on_last_runs(void *arg, const struct mr_err *err, const struct mr_run *runs, size_t count)
+{
+    struct asked *asked = arg;
+    assert_int_equal(err->code, MR_OK);
+    for (size_t i = 0; i < count; i++) {
+        size_t n = strlen(asked->text);
+        assert_true(runs[i].started_us > 0 && runs[i].ended_us >= runs[i].started_us);
+        snprintf(asked->text + n, sizeof asked->text - n, "%.*s %.*s %.*s\n", (int)runs[i].stream.n, runs[i].stream.p, (int)runs[i].outcome.n,
+                 runs[i].outcome.p, (int)runs[i].bounds.n, runs[i].bounds.p);
+    }
+    app_stop(asked->app, "test");
+}
+
+static void ask_last_runs(void *arg, struct app *a)
+{
+    struct asked *asked = arg;
+    asked->app = a;
+    mr_store_last_runs(a->store, MR_STR("one"), on_last_runs, asked);
+}
+
+/* Whatever cut the runs short: what they say they have landed is what lies in the zone. */
+static void runs_are_kept(void **state)
+{
+    if (!scripted())
+        skip();
+    write_config(*state, "records: 60, slice: 3");
+    for (unsigned ms = 0; ms < 6; ms++) {
+        struct timed t = {.turn = 2 * ms};
+        assert_int_equal(run(*state, false, stop_soon, &t), 0);
+    }
+    assert_int_equal(run(*state, true, NULL, NULL), 0);
+    assert_exactly_once(*state, 60);
+    assert_answers(*state, "SELECT stream, sum(rows), sum(bytes) FROM runs GROUP BY stream ORDER BY stream", "s0|420|4200\ns1|420|4200\ns2|420|4200\n");
+    for (int again = 0; again < 3; again++) /* nothing is left: one row with a count */
+        assert_int_equal(run(*state, true, NULL, NULL), 0);
+    assert_answers(*state, "SELECT count(*), rows, outcome, repeats >= 2, bounds, ended > started FROM runs WHERE id IN (SELECT max(id) FROM runs GROUP BY stream) GROUP BY 2, 3, 4, 5, 6",
+                   "3|0|ok|1|{\"upto\":60}|1\n");
+    struct asked asked = {.app = NULL};
+    assert_int_equal(run(*state, false, ask_last_runs, &asked), 0);
+    assert_string_equal(asked.text, "s0 ok {\"upto\":60}\ns1 ok {\"upto\":60}\ns2 ok {\"upto\":60}\n");
 }
 
 /* Somebody else moves positions while the door works, by compare-and-swap as another process would, to the very same
@@ -362,6 +423,7 @@ int main(int argc, char **argv)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, make_place, drop_place)
     const struct CMUnitTest tests[] = {
         TEST(starts_and_stops),   TEST(once_ends_by_itself),         TEST(pauses_and_resumes),
-        TEST(stops_in_any_state), TEST(failed_start_is_tried_again), TEST(lost_compare_and_swaps_lose_nothing)};
+        TEST(stops_in_any_state), TEST(failed_start_is_tried_again), TEST(lost_compare_and_swaps_lose_nothing),
+        TEST(runs_are_kept)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

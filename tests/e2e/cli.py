@@ -7,6 +7,7 @@ import glob
 import json
 import os
 import re
+import sqlite3
 import sys
 import time
 
@@ -141,6 +142,25 @@ def test_status_shows_sources_positions_and_lag():
         case.true("github" in json.dumps(value), str(value))
         api = json.loads(server.get("/api/status").text)
         case.true("github" in json.dumps(api), str(api))
+
+
+def test_status_shows_the_last_run_of_each_stream():
+    columns = "source, stream, started, ended, outcome, rows, bytes, bounds, error"
+    runs = [("shop", "orders", "2026-03-01T10:00:00.000000Z", "2026-03-01T10:00:02.500000Z", "ok", 11, 900, "{}", None),
+            ("shop", "orders", "2026-03-01T11:00:00.000000Z", "2026-03-01T11:00:02.500000Z", "ok", 42, 4200, '{"to":7}', None),
+            ("shop", "users", "2026-03-01T11:00:00.000000Z", "2026-03-01T11:00:01.000000Z", "failed", 0, 0, None, "no such table")]
+    with running(SOURCE) as server:
+        server.stop()
+        with contextlib.closing(sqlite3.connect(state.path(server.data_dir))) as db, db:
+            db.executemany(f"INSERT INTO runs({columns}) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)", runs)
+        text = ran(server.cli("status"))
+        value = json.loads(ran(server.cli("status", "--json")))["runs"]
+    lines = [" ".join(line.split()) for line in text.splitlines() if line.startswith("run ")]
+    case.equal(lines, ["run shop orders: ok at 2026-03-01T11:00:02.500000Z, 42 rows", "run shop users: failed at 2026-03-01T11:00:01.000000Z, 0 rows: no such table"], "runs")
+    case.equal(value, [{"source": "shop", "stream": "orders", "outcome": "ok", "started_at": "2026-03-01T11:00:00.000000Z", "ended_at": "2026-03-01T11:00:02.500000Z",
+                        "rows": 42, "bytes": 4200, "bounds": {"to": 7}},
+                       {"source": "shop", "stream": "users", "outcome": "failed", "started_at": "2026-03-01T11:00:00.000000Z", "ended_at": "2026-03-01T11:00:01.000000Z",
+                        "rows": 0, "bytes": 0, "error": "no such table"}], "runs as JSON")
 
 
 def test_state_show_names_the_position():
