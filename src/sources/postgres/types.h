@@ -55,6 +55,14 @@ enum pg_form {
     PG_FORM_HSTORE
 };
 
+/* How an array's elements are asked for. */
+enum pg_elements {
+    PG_ELEMENTS_PLAIN,
+    PG_ELEMENTS_COMPOSITE,
+    PG_ELEMENTS_ARRAYS, /* of domains over arrays: JSON would take them for dimensions */
+    PG_ELEMENTS_FOREIGN /* of an extension's type: their texts */
+};
+
 enum pg_bytea_as { PG_BYTEA_BASE64, PG_BYTEA_HEX };
 /* As configured; all zero: the defaults. The select list and the rows must be made with the same one. */
 struct pg_style {
@@ -69,8 +77,9 @@ struct pg_column {
     uint32_t base_oid;    /* domains resolved */
     uint32_t element_oid; /* of an array: its element's base type; else 0 */
     enum pg_form form;
+    enum pg_elements elements;
     bool not_null;
-    bool sized; /* its size has no small bound: guarded by max_row */
+    uint32_t size_max; /* the most bytes a value may have, where that can be much (UINT32_MAX: no bound); 0: it never is much */
     /* inside: the name as JSON, with a comma before and a colon behind */
     const char *key;
     uint32_t key_n;
@@ -84,7 +93,9 @@ struct pg_columns {
 };
 void pg_columns_free(struct pg_columns *c); /* {0} is fine */
 const struct pg_column *pg_columns_find(const struct pg_columns *c, const char *name); /* exact; NULL: none */
-/* Keeps those of `names` (in table order). MR_ECONFIG names the first that is not there, and what is there. count 0: keeps all. */
+/* What to say of a name that pg_columns_find does not have: may it not be read (MR_EPERM), is another case meant, what is there (MR_ECONFIG)? */
+enum mr_code pg_columns_missing(const struct pg_columns *c, const char *name, struct mr_err *err);
+/* Keeps those of `names` (in table order). Fails as pg_columns_missing does, of the first that is not there. count 0: keeps all. */
 MR_MUST enum mr_code pg_columns_keep(struct pg_columns *c, const char *const *names, size_t count, struct mr_err *err);
 
 /* -- describing ---------------------------------------------------------------------------------------------------- */
@@ -99,7 +110,7 @@ struct pg_result_column {
     int32_t typmod;
 };
 void pg_describe_result(struct mr_buf *sql, const struct pg_result_column *columns, size_t count);
-enum { PG_DESCRIBE_CELLS = 12 }; /* columns of what these statements give */
+enum { PG_DESCRIBE_CELLS = 14 }; /* columns of what these statements give */
 typedef const char *(*pg_cell_cb)(void *arg, size_t row, size_t column); /* text format; NULL: NULL. Borrowed until the next call */
 /* Takes what one of the statements gave. MR_EMALFORMED; MR_ECONFIG if two columns have one name. Then *out is empty. Owns: the caller frees *out. */
 MR_MUST enum mr_code pg_columns_read(struct pg_columns *out, size_t rows, pg_cell_cb cell, void *arg, struct mr_err *err);
@@ -107,9 +118,10 @@ MR_MUST enum mr_code pg_columns_read(struct pg_columns *out, size_t rows, pg_cel
 /* -- asking -------------------------------------------------------------------------------------------------------- */
 
 /* Appends the select list of a COPY (SELECT … ) TO STDOUT (FORMAT binary): one expression a column, by commas. alias: of the relation, written as it
- * is; NULL: none. max_row > 0: a larger value of a sized column comes as NULL, and one int8 a sized column follows behind all columns: the length
- * that was too large, or NULL. A list of no columns is empty. */
+ * is; NULL: none. max_row > 0: a larger value of a guarded column comes as NULL, and one int8 a guarded column follows behind all columns: the
+ * length that was too large, or NULL. A list of no columns is empty. */
 void pg_select_list(const struct pg_columns *c, const struct pg_style *style, uint64_t max_row, const char *alias, struct mr_buf *sql);
+bool pg_column_guarded(const struct pg_column *c, uint64_t max_row);
 size_t pg_select_fields(const struct pg_columns *c, uint64_t max_row); /* how many expressions that were */
 void pg_ident_put(struct mr_buf *sql, const char *name);               /* "quoted", whatever it is */
 
@@ -147,8 +159,7 @@ struct pg_value {
     size_t at, n;
     struct pg_field field;
 };
-/* Appends the row's columns as one JSON object, all keys, in table order. `skip` leading fields are passed over. max_row as in the select list (only
- * whether it is 0 counts). values: NULL, or as many as columns. omitted: gets {"name":bytes,…} if a value was left out for its size, else is left as it is;
+/* Appends the row's columns as one JSON object, all keys, in table order. `skip` leading fields are passed over. max_row as in the select list. values: NULL, or as many as columns. omitted: gets {"name":bytes,…} if a value was left out for its size, else is left as it is;
  * may be NULL.
  * MR_EMALFORMED names the column; MR_ETOOBIG: out has no room. Then out and omitted are as before. Runs on: any thread; columns and style are read only. */
 MR_MUST enum mr_code pg_row_put(const struct pg_columns *c, const struct pg_style *style, struct mr_str row, size_t skip, uint64_t max_row, struct mr_buf *out,
@@ -163,7 +174,7 @@ bool pg_watermark_form(enum pg_form form);
 bool pg_watermark_get(enum pg_form form, struct pg_field f, int64_t *out);
 /* Writes it as the column is written: JSON with quotes, if it is a string. */
 void pg_watermark_put(enum pg_form form, const struct pg_style *style, int64_t v, struct mr_buf *json);
-/* Writes it as an SQL literal of the column's type, for a WHERE: '2026-11-22 …+00'::pg_catalog.timestamptz, 'infinity'::…, 42 */
+/* Writes it as an SQL literal, for a WHERE: '2026-11-22T…Z'::pg_catalog.timestamptz, 'infinity'::…, '42'::pg_catalog.int8 */
 void pg_watermark_sql(enum pg_form form, int64_t v, struct mr_buf *sql);
 
 #endif
