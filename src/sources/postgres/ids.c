@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ids.h"
+
+#include "millrace/hash.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <roaring/roaring.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { PIECE = 1 << PG_ID_PIECE, PIECE_BYTES = 16 << 10 /* of one in the portable format: 8 KiB and a head */ };
+
+struct bucket {
+    int64_t l;
+    roaring_bitmap_t *ids;
+};
+struct pg_ids {
+    struct bucket *items; /* lowest L first */
+    size_t count, cap;
+};
+struct pg_met {
+    roaring_bitmap_t *ids;
+    uint32_t last;
+    bool any;
+};
+
+struct pg_ids *pg_ids_new(void)
+{
+    struct pg_ids *ids = calloc(1, sizeof *ids);
+    assert(ids);
+    return ids;
+}
+
+void pg_ids_free(struct pg_ids *ids)
+{
+    if (!ids)
+        return;
+    for (size_t i = 0; i < ids->count; i++)
+        roaring_bitmap_free(ids->items[i].ids);
+    free(ids->items);
+    free(ids);
+}
+
+struct pg_met *pg_met_new(void)
+{
+    struct pg_met *met = calloc(1, sizeof *met);
+    assert(met);
+    met->ids = roaring_bitmap_create();
+    assert(met->ids);
+    return met;
+}
+
+void pg_met_free(struct pg_met *met)
+{
+    if (!met)
+        return;
+    roaring_bitmap_free(met->ids);
+    free(met);
+}
+
+void pg_met_add(struct pg_met *met, uint32_t id)
+{
+    if (met->any && met->last == id)
+        return;
+    met->any = true;
+    met->last = id;
+    roaring_bitmap_add(met->ids, id);
+}
+
+uint64_t pg_met_count(const struct pg_met *met)
+{
+    return roaring_bitmap_get_cardinality(met->ids);
+}
+
+bool pg_ids_landed(const struct pg_ids *ids, uint32_t id, int64_t watermark)
+{
+    for (size_t i = 0; i < ids->count; i++) {
+        const struct bucket *b = &ids->items[i];
+        if (b->l > watermark && watermark != PG_ALL)
+            return false;
+        if (roaring_bitmap_contains(b->ids, id))
+            return true;
+    }
+    return false;
+}
+
+size_t pg_ids_bytes(const struct pg_ids *ids)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < ids->count; i++)
+        n += roaring_bitmap_size_in_bytes(ids->items[i].ids);
+    return n;
+}
+
+uint64_t pg_ids_count(const struct pg_ids *ids)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i < ids->count; i++)
+        n += roaring_bitmap_get_cardinality(ids->items[i].ids);
+    return n;
+}
+
+static struct bucket *bucket_of(struct pg_ids *ids, int64_t l)
+{
+    size_t at = 0;
+    while (at < ids->count && ids->items[at].l < l)
+        at++;
+    if (at < ids->count && ids->items[at].l == l)
+        return &ids->items[at];
+    if (ids->count == ids->cap) {
+        ids->cap = ids->cap ? ids->cap * 2 : 8;
+        ids->items = realloc(ids->items, ids->cap * sizeof *ids->items);
+        assert(ids->items);
+    }
+    memmove(ids->items + at + 1, ids->items + at, (ids->count - at) * sizeof *ids->items);
+    ids->count++;
+    ids->items[at] = (struct bucket){.l = l, .ids = roaring_bitmap_create()};
+    assert(ids->items[at].ids);
+    return &ids->items[at];
+}
+
+void pg_ids_add(struct pg_ids *ids, int64_t l, const struct pg_met *met)
+{
+    if (pg_met_count(met))
+        roaring_bitmap_or_inplace(bucket_of(ids, l)->ids, met->ids);
+}
+
+/* ---- pieces ---- */
+
+static void put_piece(const roaring_bitmap_t *ids, uint32_t high, struct mr_buf *out)
+{
+    char bytes[PIECE_BYTES];
+    uint64_t from = (uint64_t)high << PG_ID_PIECE;
+    roaring_bitmap_t *range = roaring_bitmap_from_range(from, from + PIECE, 1), *piece = range ? roaring_bitmap_and(ids, range) : NULL;
+    assert(piece);
+    roaring_bitmap_run_optimize(piece);
+    size_t n = roaring_bitmap_portable_size_in_bytes(piece);
+    assert(n <= sizeof bytes);
+    roaring_bitmap_portable_serialize(piece, bytes);
+    mr_base64_put(out, (struct mr_str){bytes, n});
+    roaring_bitmap_free(piece);
+    roaring_bitmap_free(range);
+}
+
+/* Calls back for each piece in which there is an id. */
+static void each_piece(const roaring_bitmap_t *ids, void (*piece)(void *arg, uint32_t high), void *arg)
+{
+    roaring_uint32_iterator_t *it = roaring_create_iterator(ids);
+    assert(it);
+    while (it->has_value) {
+        uint32_t high = it->current_value >> PG_ID_PIECE;
+        piece(arg, high);
+        if (high == UINT16_MAX || !roaring_move_uint32_iterator_equalorlarger(it, (high + 1) << PG_ID_PIECE))
+            break;
+    }
+    roaring_free_uint32_iterator(it);
+}
+
+struct telling {
+    const struct bucket *bucket;
+    struct mr_buf text;
+    void (*piece)(void *arg, struct pg_piece at, struct mr_str base64);
+    void *arg;
+};
+
+static void tell(void *arg, uint32_t high)
+{
+    struct telling *t = arg;
+    mr_buf_clear(&t->text);
+    put_piece(t->bucket->ids, high, &t->text);
+    assert(!t->text.failed);
+    t->piece(t->arg, (struct pg_piece){.l = t->bucket->l, .high = (uint16_t)high}, mr_buf_str(&t->text));
+}
+
+void pg_ids_pieces(const struct pg_ids *ids, int64_t l, const struct pg_met *met, void (*piece)(void *arg, struct pg_piece at, struct mr_str base64), void *arg)
+{
+    struct telling t = {.piece = piece, .arg = arg};
+    for (size_t i = 0; i < ids->count; i++)
+        if (ids->items[i].l == l)
+            t.bucket = &ids->items[i];
+    if (!t.bucket)
+        return;
+    mr_buf_init(&t.text, PIECE_BYTES * 2);
+    each_piece(met->ids, tell, &t);
+    mr_buf_free(&t.text);
+}
+
+struct forgetting {
+    struct bucket *bucket;
+    uint64_t below;
+    void (*piece)(void *arg, struct pg_piece at);
+    void *arg;
+    uint16_t gone[1 << 16];
+    size_t count;
+};
+
+static void look(void *arg, uint32_t high)
+{
+    struct forgetting *f = arg;
+    uint32_t top = (high << PG_ID_PIECE) + (PIECE - 1);
+    if ((int32_t)(top - (uint32_t)f->below) < 0)
+        f->gone[f->count++] = (uint16_t)high;
+}
+
+void pg_ids_forget(struct pg_ids *ids, uint64_t below, void (*piece)(void *arg, struct pg_piece at), void *arg)
+{
+    size_t kept = 0;
+    if (ids->count == 0)
+        return;
+    struct forgetting *f = malloc(sizeof *f);
+    assert(f);
+    for (size_t i = 0; i < ids->count; i++) {
+        struct bucket *b = &ids->items[i];
+        f->below = below;
+        f->count = 0;
+        each_piece(b->ids, look, f);
+        for (size_t k = 0; k < f->count; k++) {
+            uint64_t from = (uint64_t)f->gone[k] << PG_ID_PIECE;
+            roaring_bitmap_remove_range_closed(b->ids, (uint32_t)from, (uint32_t)(from + PIECE - 1));
+            if (piece)
+                piece(arg, (struct pg_piece){.l = b->l, .high = f->gone[k]});
+        }
+        if (roaring_bitmap_is_empty(b->ids))
+            roaring_bitmap_free(b->ids);
+        else
+            ids->items[kept++] = *b;
+    }
+    ids->count = kept;
+    free(f);
+}
+
+bool pg_ids_read(struct pg_ids *ids, struct pg_piece at, struct mr_str base64)
+{
+    unsigned char bytes[PIECE_BYTES];
+    size_t n;
+    if (!mr_base64_get(base64, false, bytes, sizeof bytes, &n))
+        return false;
+    roaring_bitmap_t *piece = roaring_bitmap_portable_deserialize_safe((const char *)bytes, n);
+    if (!piece)
+        return false;
+    uint64_t from = (uint64_t)at.high << PG_ID_PIECE, inside = roaring_bitmap_range_cardinality(piece, from, from + PIECE);
+    bool sane = inside > 0 && inside == roaring_bitmap_get_cardinality(piece);
+    if (sane)
+        roaring_bitmap_or_inplace(bucket_of(ids, at.l)->ids, piece);
+    roaring_bitmap_free(piece);
+    return sane;
+}
+
+/* ---- names ---- */
+
+void pg_piece_name(struct pg_piece at, char out[32])
+{
+    if (at.l == PG_ALL)
+        snprintf(out, 32, "all/%04x", at.high);
+    else
+        snprintf(out, 32, "%016" PRIx64 "/%04x", (uint64_t)at.l, at.high);
+}
+
+bool pg_piece_of(struct mr_str name, struct pg_piece *out)
+{
+    unsigned char l[8], high[2];
+    bool all = name.n == 8 && memcmp(name.p, "all/", 4) == 0;
+    if (!all && (name.n != 21 || name.p[16] != '/' || !mr_hex_get((struct mr_str){name.p, 16}, l, sizeof l)))
+        return false;
+    if (!mr_hex_get((struct mr_str){name.p + name.n - 4, 4}, high, sizeof high))
+        return false;
+    uint64_t bits = 0;
+    for (size_t i = 0; i < sizeof l && !all; i++)
+        bits = bits << 8 | l[i];
+    out->l = all ? PG_ALL : (int64_t)bits;
+    out->high = (uint16_t)(high[0] << 8 | high[1]);
+    return true;
+}
+
+uint64_t pg_widen(uint32_t id, uint64_t end)
+{
+    if (id < 3 || end == 0)
+        return 0;
+    uint64_t last = end - 1;
+    uint32_t behind = (uint32_t)last - id;
+    return last >= behind ? last - behind : 0;
+}

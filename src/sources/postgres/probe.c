@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* probe.c - which transactions are open, asked of the primary before the snapshot is taken; and a standby is waited for until it shows what had
+ * ended by then.
+ *
+ * The order matters: first the clock, then the snapshot of ids, then the sessions. A transaction that begins behind the clock's answer is not
+ * older than it; one that is open has an id that the snapshot does not pass, or will get a later one. */
+#include "postgres.h"
+
+#include "millrace/json.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { REPLAY_LOOK_MS = 50, REPLAY_WAIT_MS = 60000 };
+
+void probe_free(struct pg_probe *p)
+{
+    free(p->stragglers);
+    free(p->prepared);
+    *p = (struct pg_probe){0};
+}
+
+/* ---- asking ---- */
+
+static void put_pids(struct mr_buf *sql, const struct postgres *pg)
+{
+    const struct pool *pools[] = {&pg->readers, &pg->primary};
+    mr_buf_puts(sql, "pg_backend_pid()");
+    for (size_t k = 0; k < MR_COUNT(pools); k++)
+        for (size_t i = 0; i < pools[k]->count; i++)
+            if (pg_conn_pid(pools[k]->links[i].conn))
+                mr_buf_printf(sql, ",%d", pg_conn_pid(pools[k]->links[i].conn));
+}
+
+static void put_probe(struct mr_buf *sql, const struct postgres *pg)
+{
+    mr_buf_puts(sql, "SELECT (extract(epoch FROM pg_catalog.clock_timestamp())*1000000)::bigint; "
+                     "SELECT pg_snapshot_xmin(pg_current_snapshot())::text, "
+                     "CASE WHEN pg_is_in_recovery() THEN NULL ELSE pg_current_wal_insert_lsn()::text END, "
+                     "(SELECT coalesce(json_agg(transaction::text),'[]') FROM pg_prepared_xacts WHERE database = current_database()), "
+                     "count(*) FILTER (WHERE a.query = '<insufficient privilege>'), "
+                     "(extract(epoch FROM min(a.xact_start) FILTER (WHERE NOT a.long))*1000000)::bigint, "
+                     "coalesce(json_agg(json_build_array(a.pid, (extract(epoch FROM a.xact_start)*1000000)::bigint, a.usename, a.state)) FILTER (WHERE a.long), '[]') "
+                     "FROM (SELECT pid, xact_start, usename, state, query, xact_start IS NOT NULL AND xact_start < clock_timestamp() - ");
+    mr_buf_printf(sql, "interval '%" PRId64 " milliseconds' AS long FROM pg_stat_activity WHERE datname = current_database() AND pid NOT IN (", pg->o->straggler_ms);
+    put_pids(sql, pg);
+    mr_buf_puts(sql, ") AND (backend_type IS NULL OR backend_type IN ('client backend','background worker','logical replication worker','parallel worker'))) a");
+}
+
+/* ---- answers ---- */
+
+static bool take_prepared(struct mr_str json, struct pg_probe *p)
+{
+    struct mr_json_iter it;
+    struct mr_str key;
+    struct mr_json_slice one;
+    mr_json_iter(&it, mr_json_at(json, MR_STR("")));
+    while (mr_json_next(&it, &key, &one)) {
+        p->prepared = realloc(p->prepared, (p->prepared_count + 1) * sizeof *p->prepared);
+        assert(p->prepared);
+        if (one.type != MR_JSON_STRING || one.raw.n < 3 || one.raw.n > 22)
+            return false;
+        snprintf(p->prepared[p->prepared_count++], sizeof *p->prepared, "p%.*s", (int)one.raw.n - 2, one.raw.p + 1);
+    }
+    return true;
+}
+
+static bool take_stragglers(struct mr_str json, struct pg_probe *p)
+{
+    struct mr_json_iter it;
+    struct mr_str key;
+    struct mr_json_slice one;
+    mr_json_iter(&it, mr_json_at(json, MR_STR("")));
+    while (mr_json_next(&it, &key, &one)) {
+        int64_t pid, began;
+        if (!mr_json_i64(mr_json_at(one.raw, MR_STR("/0")), &pid) || !mr_json_i64(mr_json_at(one.raw, MR_STR("/1")), &began))
+            return false;
+        p->stragglers = realloc(p->stragglers, (p->stragglers_count + 1) * sizeof *p->stragglers);
+        assert(p->stragglers);
+        struct pg_session *s = &p->stragglers[p->stragglers_count++];
+        s->began = began;
+        snprintf(s->who, sizeof s->who, "%" PRId64 "/%" PRId64, pid, began);
+    }
+    return true;
+}
+
+static void on_result(void *arg, PGresult *r, size_t which)
+{
+    struct stream *s = arg;
+    struct pg_probe *p = &s->probe;
+    if (PQntuples(r) != 1)
+        return;
+    if (which == 0) {
+        p->now = strtoll(PQgetvalue(r, 0, 0), NULL, 10);
+        return;
+    }
+    p->xmin = strtoull(PQgetvalue(r, 0, 0), NULL, 10);
+    snprintf(s->lsn, sizeof s->lsn, "%s", PQgetvalue(r, 0, 1));
+    p->hidden = strtoll(PQgetvalue(r, 0, 3), NULL, 10);
+    p->oldest = PQgetisnull(r, 0, 4) ? MR_NO_TIME : strtoll(PQgetvalue(r, 0, 4), NULL, 10);
+    if (!take_prepared(mr_str_c(PQgetvalue(r, 0, 2)), p) || !take_stragglers(mr_str_c(PQgetvalue(r, 0, 5)), p))
+        p->xmin = 0; /* told below */
+}
+
+/* ---- a standby ---- */
+
+static void on_timer(uv_timer_t *timer);
+
+static void on_replayed(void *arg, PGresult *r, size_t which)
+{
+    struct stream *s = arg;
+    (void)which;
+    if (PQntuples(r) == 1 && strcmp(PQgetvalue(r, 0, 0), "t") == 0)
+        s->lsn[0] = 0; /* it is there */
+    if (PQntuples(r) == 1 && !PQgetisnull(r, 0, 1))
+        mr_cell_set(s->pg->replica_lag, s->lsn[0] ? strtod(PQgetvalue(r, 0, 1), NULL) : 0);
+}
+
+static void on_replay_end(void *arg, const struct mr_err *err, const char *state)
+{
+    struct stream *s = arg;
+    struct mr_err late;
+    (void)state;
+    if (s->state == STREAM_ENDING || err->code != MR_OK) {
+        run_fail(s, err);
+    } else if (!s->lsn[0]) {
+        mr_alert_close(s->pg->loop->alerts, MR_A_POSTGRES_REPLICA_LAG, s->pg->name, NULL);
+        pull(s);
+    } else if (mr_loop_now_ms(s->pg->loop) - s->waited_ms > REPLAY_WAIT_MS) {
+        mr_err_set(&late, MR_EBUSY, "the standby has not replayed %s of the primary for %d s", s->lsn, REPLAY_WAIT_MS / 1000);
+        mr_alert_open(s->pg->loop->alerts, MR_A_POSTGRES_REPLICA_LAG, s->pg->name, NULL, "%s: is replay paused, or the link between the two cut?", late.msg);
+        run_fail(s, &late);
+    } else {
+        uv_timer_start(&s->timer, on_timer, REPLAY_LOOK_MS, 0);
+    }
+}
+
+static void ask_replay(struct stream *s)
+{
+    char sql[256];
+    const struct pg_query q = {.on_result = on_replayed, .on_end = on_replay_end, .arg = s};
+    snprintf(sql, sizeof sql, "SELECT NOT pg_is_in_recovery() OR pg_last_wal_replay_lsn() >= '%s'::pg_lsn, extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp())", s->lsn);
+    pg_conn_query(s->link->conn, sql, &q);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    ask_replay(timer->data);
+}
+
+/* ---- the step ---- */
+
+static void on_end(void *arg, const struct mr_err *err, const char *state)
+{
+    struct stream *s = arg;
+    struct postgres *pg = s->pg;
+    struct mr_err why = *err;
+    (void)state;
+    if (s->primary) {
+        struct link *l = s->primary;
+        s->primary = NULL;
+        pool_give(l);
+    }
+    if (s->state != STREAM_ENDING && why.code == MR_OK && (s->probe.xmin == 0 || s->probe.now == 0))
+        mr_err_set(&why, MR_EMALFORMED, "the server's open transactions cannot be read from its answer");
+    if (s->state == STREAM_ENDING || why.code != MR_OK) {
+        run_fail(s, &why);
+        return;
+    }
+    if (s->probe.hidden && s->method == PG_EXACT) {
+        s->method = PG_XID;
+        s->method_why = "sessions are hidden from us";
+    }
+    trouble_probed(s);
+    if (pg->standby && pg->has_primary && s->lsn[0]) {
+        s->waited_ms = mr_loop_now_ms(pg->loop);
+        ask_replay(s);
+        return;
+    }
+    pull(s);
+}
+
+static void ask(struct stream *s, struct pg_conn *conn)
+{
+    const struct pg_query q = {.on_result = on_result, .on_end = on_end, .arg = s};
+    struct mr_buf sql;
+    mr_buf_init(&sql, 1 << 16);
+    put_probe(&sql, s->pg);
+    pg_conn_query(conn, mr_buf_cstr(&sql), &q);
+    mr_buf_free(&sql);
+}
+
+static void on_primary(struct want *w, struct link *link, const struct mr_err *err)
+{
+    struct stream *s = MR_OF(w, struct stream, primary_want);
+    struct mr_err why = *err;
+    s->primary = link;
+    if (s->state == STREAM_ENDING || !link) {
+        mr_err_wrap(&why, "the primary");
+        if (link)
+            pool_give(link);
+        s->primary = NULL;
+        run_fail(s, &why);
+        return;
+    }
+    ask(s, link->conn);
+}
+
+void probe(struct stream *s)
+{
+    s->state = STREAM_PROBING;
+    probe_free(&s->probe);
+    s->lsn[0] = 0;
+    if (s->pg->has_primary) {
+        s->primary_want.got = on_primary;
+        pool_want(&s->pg->primary, &s->primary_want);
+    } else {
+        ask(s, s->link->conn);
+    }
+}

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sql.c - the statements that a run sends. Each transaction sets what it needs by SET LOCAL: a pooler keeps nothing between two. */
+#include "postgres.h"
+
+#include "millrace/json.h"
+
+#include <inttypes.h>
+
+/* A literal of SQL whatever is in it: with a backslash it is written as E'…'. */
+void sql_literal(struct mr_buf *sql, const char *text)
+{
+    if (strchr(text, '\\'))
+        mr_buf_puts(sql, " E");
+    mr_buf_putc(sql, '\'');
+    for (const char *p = text; *p; p++) {
+        if (*p == '\'' || *p == '\\')
+            mr_buf_putc(sql, *p);
+        mr_buf_putc(sql, *p);
+    }
+    mr_buf_putc(sql, '\'');
+}
+
+void sql_session(struct mr_buf *sql, const struct stream *s)
+{
+    mr_buf_puts(sql, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL timezone TO 'UTC'; SET LOCAL datestyle TO 'ISO'; SET LOCAL intervalstyle TO 'iso_8601'; "
+                     "SET LOCAL extra_float_digits TO 1; SET LOCAL bytea_output TO 'hex'; SET LOCAL jit TO off; SET LOCAL statement_timeout TO 0; SET LOCAL lock_timeout TO '2s'; "
+                     "SET LOCAL idle_in_transaction_session_timeout TO '60s'; ");
+    if (!s->o->query) /* a query may name what it likes, and rows that it may not see it does not ask for */
+        mr_buf_puts(sql, "SET LOCAL search_path TO pg_catalog; SET LOCAL row_security TO off; ");
+}
+
+void sql_copy(struct mr_buf *sql, const struct stream *s, const struct relation *r, const char *where, struct intake_part *part)
+{
+    const struct pg_style style = postgres_style(s->pg->o);
+    bool ids = part->rule == INTAKE_PULL || part->rule == INTAKE_WALK || part->rule == INTAKE_SWEEP;
+    part->has_ctid = ids && s->o->key.count == 0;
+    part->has_watermark = s->watermark != NULL;
+    mr_buf_puts(sql, "COPY (SELECT ");
+    if (ids)
+        mr_buf_puts(sql, "t.xmin, ");
+    if (part->has_ctid)
+        mr_buf_puts(sql, "t.ctid, ");
+    if (part->has_watermark) {
+        mr_buf_puts(sql, "t.");
+        pg_ident_put(sql, s->watermark->name);
+        mr_buf_puts(sql, ", ");
+    }
+    pg_select_list(&s->columns, &style, r->toasted ? (uint64_t)s->pg->o->max_row : 0, "t", sql);
+    mr_buf_puts(sql, " FROM ");
+    if (r->kind != 'q')
+        mr_buf_puts(sql, "ONLY ");
+    mr_buf_puts(sql, r->sql);
+    mr_buf_puts(sql, " AS t");
+    if (where || s->o->where) {
+        mr_buf_puts(sql, " WHERE ");
+        mr_buf_puts(sql, where ? where : "");
+        if (s->o->where)
+            mr_buf_printf(sql, "%s(%s\n)", where ? " AND " : "", s->o->where); /* it may end in a comment */
+    }
+    mr_buf_puts(sql, ") TO STDOUT (FORMAT binary); ");
+}

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* trouble.c - what a person should hear of. */
+#include "postgres.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+enum { UNREACHABLE_MS = 10000, XID_AGE_WARN = 1500000000 };
+
+void trouble_connect(struct postgres *pg, const struct mr_err *err)
+{
+    struct mr_alerts *alerts = pg->loop->alerts;
+    if (err->code == MR_OK) {
+        pg->unreachable_since_ms = 0;
+        mr_alert_close(alerts, MR_A_POSTGRES_UNREACHABLE, pg->name, NULL);
+        mr_alert_close(alerts, MR_A_POSTGRES_REFUSED, pg->name, NULL);
+    } else if (err->code == MR_ECANCELED) {
+        return;
+    } else if (mr_code_class(err->code) == MR_CLASS_USER) {
+        mr_alert_open(alerts, MR_A_POSTGRES_REFUSED, pg->name, NULL, "%s", err->msg);
+    } else {
+        if (!pg->unreachable_since_ms)
+            pg->unreachable_since_ms = mr_loop_now_ms(pg->loop);
+        if (mr_loop_now_ms(pg->loop) - pg->unreachable_since_ms >= UNREACHABLE_MS)
+            mr_alert_open(alerts, MR_A_POSTGRES_UNREACHABLE, pg->name, NULL, "%s", err->msg);
+        mr_log_warn(pg->loop->log, pg->name, "connect_again", MR_S("why", err->msg));
+    }
+}
+
+void trouble_stream(struct stream *s, const struct mr_err *err)
+{
+    struct postgres *pg = s->pg;
+    if (err->code == MR_OK) {
+        mr_alert_close(pg->loop->alerts, MR_A_POSTGRES_STREAM, pg->name, s->name);
+        mr_alert_close(pg->loop->alerts, MR_A_POSTGRES_SERVER, pg->name, s->name);
+        return;
+    }
+    mr_log_warn(pg->loop->log, pg->name, "run_failed", MR_S("stream", s->name), MR_S("why", err->msg), MR_I("in_a_row", s->failures));
+    if (err->code == MR_EMISMATCH)
+        mr_alert_open(pg->loop->alerts, MR_A_POSTGRES_SERVER, pg->name, s->name, "%s", err->msg);
+    else if (err->code == MR_EAUTH)
+        return; /* of the connection: told there */
+    else if (mr_code_class(err->code) == MR_CLASS_USER || (mr_code_class(err->code) == MR_CLASS_DATA && s->failures > 2) || s->failures > 10)
+        mr_alert_open(pg->loop->alerts, MR_A_POSTGRES_STREAM, pg->name, s->name, "%s", err->msg);
+}
+
+static void look_at_stragglers(const struct stream *s)
+{
+    struct mr_alerts *alerts = s->pg->loop->alerts;
+    const struct pg_session *oldest = NULL;
+    for (size_t i = 0; i < s->probe.stragglers_count; i++)
+        if (!oldest || s->probe.stragglers[i].began < oldest->began)
+            oldest = &s->probe.stragglers[i];
+    if (oldest)
+        mr_alert_open(alerts, MR_A_POSTGRES_STRAGGLER, s->pg->name, s->name, "process %.*s has had a transaction open for %" PRId64 " s%s; what it commits lands then", (int)strcspn(oldest->who, "/"),
+                      oldest->who, (s->probe.now - oldest->began) / 1000000, s->probe.stragglers_count > 1 ? " (and others)" : "");
+    else
+        mr_alert_close(alerts, MR_A_POSTGRES_STRAGGLER, s->pg->name, s->name);
+}
+
+void trouble_probed(struct stream *s)
+{
+    struct mr_alerts *alerts = s->pg->loop->alerts;
+    mr_cell_set(s->pg->hidden, (double)s->probe.hidden);
+    look_at_stragglers(s);
+    if (s->probe.hidden)
+        mr_alert_open(alerts, MR_A_POSTGRES_HIDDEN, s->pg->name, s->name, "%" PRId64 " sessions do not show their transactions: GRANT pg_read_all_stats TO the user of the %s. Until then %s", s->probe.hidden,
+                      s->pg->has_primary ? "primary_dsn" : "dsn", s->method == PG_WINDOW ? "rows may be missed" : "the whole table is read by transaction ids");
+    else
+        mr_alert_close(alerts, MR_A_POSTGRES_HIDDEN, s->pg->name, s->name);
+}
+
+void trouble_age(struct postgres *pg)
+{
+    double age = mr_cell_value(pg->xid_age);
+    if (age > XID_AGE_WARN)
+        mr_alert_open(pg->loop->alerts, MR_A_POSTGRES_XID_AGE, pg->name, NULL, "the oldest transaction id of the database is %.0f ids old: is vacuum kept from its work?", age);
+    else
+        mr_alert_close(pg->loop->alerts, MR_A_POSTGRES_XID_AGE, pg->name, NULL);
+}
