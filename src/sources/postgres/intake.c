@@ -58,11 +58,16 @@ struct row {
     struct pg_field ctid;
 };
 
+static bool has_ids(const struct intake_part *part)
+{
+    return part->rule <= INTAKE_REPLAY;
+}
+
 static bool take_leading(const struct intake *f, const struct intake_part *part, struct mr_str row, struct row *out, size_t *skip)
 {
     struct pg_fields fields;
     struct pg_field field;
-    bool ids = part->rule <= INTAKE_SWEEP;
+    bool ids = has_ids(part);
     *out = (struct row){.watermark = PG_ALL};
     *skip = 0;
     if (!pg_fields_begin(&fields, row))
@@ -97,6 +102,8 @@ static bool is_new(const struct intake_part *part, const struct row *row)
     case INTAKE_WALK:
     case INTAKE_SWEEP:
         return row->x >= part->lo && row->x < part->hi && !pg_ids_landed(part->r->ids, row->id, row->watermark);
+    case INTAKE_REPLAY:
+        return row->x >= part->lo && row->x < part->hi;
     default:
         return true;
     }
@@ -144,7 +151,7 @@ static void put_id(struct intake *f, const struct intake_part *part, const struc
         mr_hex_put(line, hash, sizeof hash);
         mr_buf_puts(line, "\",");
     }
-    if (part->rule <= INTAKE_SWEEP)
+    if (has_ids(part))
         mr_buf_u64(line, row->x);
     else if (part->rule == INTAKE_SNAPSHOT)
         mr_buf_printf(line, "\"%s\"", f->snapshot);
@@ -165,7 +172,7 @@ static void put_position(struct intake *f, const struct intake_part *part, const
         mr_buf_puts(line, "\"watermark\":");
         put_watermark(f, row);
     }
-    if (part->rule <= INTAKE_SWEEP) {
+    if (has_ids(part)) {
         mr_buf_puts(line, part->has_watermark ? ",\"xid\":" : "\"xid\":");
         mr_buf_u64(line, row->x);
     }

@@ -233,6 +233,7 @@ const struct mr_door mr_door_postgres = {
     .resume = resume,
     .drain = drain,
     .once = once,
+    .replay = postgres_replay,
     .stop = stop,
     .close = close_,
     .check = postgres_check,

@@ -76,6 +76,7 @@ enum intake_rule {
     INTAKE_PULL,     /* by ids and buckets */
     INTAKE_WALK,     /* of transactions in [lo, hi) that have not landed */
     INTAKE_SWEEP,    /* the same, and told as late */
+    INTAKE_REPLAY,   /* of transactions in [lo, hi), whatever has landed */
     INTAKE_WINDOW,   /* all */
     INTAKE_SNAPSHOT  /* all, under one name */
 };
@@ -102,6 +103,9 @@ struct relation {
     bool there, indexed, toasted, lockable, heap;
     bool root;              /* the very table of the config, not a partition or child */
     bool went_back, sweep_now, gone_told;
+    bool again;             /* replay: it has a part of what is to land again */
+    uint64_t again_lo, again_hi;
+    char *again_where;      /* or NULL */
     enum relation_state state;
     struct pg_position at;  /* as of the last decision asked for, and what runs without rows have moved since */
     int64_t version;        /* that its next move expects */
@@ -225,6 +229,8 @@ struct postgres {
     struct mr_err finish_err;
     struct mr_replay *replay; /* NULL: it is none */
     const char *run;          /* or "" */
+    char prefix[208];         /* of its parts in the store; empty: none */
+    int64_t again_from, again_to; /* watermarks, microseconds; again_to MR_NO_TIME: up to now */
     /* the server, as of the last look */
     char server[24];
     int64_t timeline;
@@ -281,6 +287,8 @@ void probe_free(struct pg_probe *p);
 
 /* -- pull.c */
 void pull(struct stream *s);
+void pull_bound(struct mr_buf *sql, const struct stream *s, int64_t us); /* a time as a value of the watermark's type, not above it */
+void pull_watermark(struct mr_buf *sql, const struct stream *s);         /* its column */
 void pull_decided(struct stream *s, const struct mr_err *err);
 void pull_drop(struct stream *s);
 bool pull_is_quiet(struct stream *s);            /* and nothing is left of it */
@@ -325,6 +333,11 @@ void listen_close(struct postgres *pg); /* pg->closing counts it */
 
 /* -- postgres.c */
 void postgres_pump(struct postgres *pg);
+
+/* -- replay.c */
+void postgres_replay(void *self, struct mr_replay *what);
+bool replay_is_over(struct stream *s);            /* nothing (more) of it is to land again */
+void replay_where(struct mr_buf *sql, const struct stream *s, const struct relation *r);
 
 /* -- check.c */
 void postgres_check(struct mr_check *check);

@@ -20,11 +20,11 @@ enum { SQL_LIMIT = 64 << 20 };
 
 static bool by_time(const struct stream *s)
 {
-    return s->method == PG_EXACT || s->method == PG_WINDOW;
+    return !s->pg->replay && (s->method == PG_EXACT || s->method == PG_WINDOW);
 }
 
 /* Of the watermark's own type, from a time. Where the zone has summer times an hour comes twice: three hours more are read. */
-static void put_bound(struct mr_buf *sql, const struct stream *s, int64_t us)
+void pull_bound(struct mr_buf *sql, const struct stream *s, int64_t us)
 {
     const enum pg_form form = s->watermark->form;
     char time[28];
@@ -38,7 +38,7 @@ static void put_bound(struct mr_buf *sql, const struct stream *s, int64_t us)
     mr_buf_printf(sql, ", '%s'::pg_catalog.timestamptz) - '3 hours'::pg_catalog.interval)%s", time, form == PG_FORM_DATE ? "::pg_catalog.date" : "");
 }
 
-static void put_column(struct mr_buf *sql, const struct stream *s)
+void pull_watermark(struct mr_buf *sql, const struct stream *s)
 {
     mr_buf_puts(sql, "t.");
     pg_ident_put(sql, s->watermark->name);
@@ -55,17 +55,17 @@ static void put_range(struct mr_buf *sql, const struct stream *s, int64_t from)
 {
     const enum pg_form form = s->watermark->form;
     mr_buf_putc(sql, '(');
-    put_column(sql, s);
+    pull_watermark(sql, s);
     mr_buf_puts(sql, " >= ");
-    put_bound(sql, s, from);
+    pull_bound(sql, s, from);
     if (!s->watermark->not_null) {
         mr_buf_puts(sql, " OR ");
-        put_column(sql, s);
+        pull_watermark(sql, s);
         mr_buf_puts(sql, " IS NULL");
     }
     if (form == PG_FORM_DATE || form == PG_FORM_TIMESTAMP || form == PG_FORM_TIMESTAMPTZ) {
         mr_buf_puts(sql, " OR ");
-        put_column(sql, s);
+        pull_watermark(sql, s);
         mr_buf_puts(sql, " = ");
         pg_watermark_sql(form, INT64_MIN, sql);
     }
@@ -74,15 +74,19 @@ static void put_range(struct mr_buf *sql, const struct stream *s, int64_t from)
 
 static void put_where(struct mr_buf *sql, const struct stream *s, const struct relation *r)
 {
+    if (s->pg->replay) {
+        replay_where(sql, s, r);
+        return;
+    }
     if (s->method == PG_WINDOW) {
-        put_column(sql, s);
+        pull_watermark(sql, s);
         mr_buf_puts(sql, " < ");
-        put_bound(sql, s, r->bounds.next);
+        pull_bound(sql, s, r->bounds.next);
         if (r->bounds.from != MR_NO_TIME) {
             mr_buf_puts(sql, " AND ");
-            put_column(sql, s);
+            pull_watermark(sql, s);
             mr_buf_puts(sql, " >= ");
-            put_bound(sql, s, r->bounds.from);
+            pull_bound(sql, s, r->bounds.from);
         }
         return;
     }
@@ -116,7 +120,7 @@ static void put_from(struct mr_buf *sql, const struct stream *s, const struct re
         return;
     }
     mr_buf_puts(sql, ", (extract(epoch FROM ");
-    put_bound(sql, s, r->bounds.from);
+    pull_bound(sql, s, r->bounds.from);
     mr_buf_puts(sql, ")*1000000)::pg_catalog.int8");
 }
 
@@ -203,9 +207,9 @@ static void on_result(void *arg, PGresult *result, size_t which)
         if (!PQgetisnull(result, 0, column))
             local = strtoll(PQgetvalue(result, 0, column), NULL, 10);
         column++;
-        r->from = s->method == PG_EXACT ? pg_floor(s->watermark->form, s->unit_us, local) : PG_ALL;
+        r->from = s->method == PG_EXACT && by_time(s) ? pg_floor(s->watermark->form, s->unit_us, local) : PG_ALL;
         r->part_now.end = s->xmax;
-        if (s->o->mode != PG_SNAPSHOT && s->method != PG_WINDOW)
+        if (s->o->mode != PG_SNAPSHOT && s->method != PG_WINDOW && !s->pg->replay)
             judge_ids(s, r);
     }
 }
@@ -260,7 +264,10 @@ static void move(struct stream *s, struct relation *r, struct decision *d)
     struct pg_position *next = &r->next_at;
     uint64_t x = s->method == PG_EXACT && r->bounds.x < s->xmin ? r->bounds.x : s->xmin;
     bool first = next->x == 0 && next->l == MR_NO_TIME;
-    if (s->o->mode == PG_SNAPSHOT) {
+    if (s->pg->replay) {
+        next->x = s->xmin; /* it has been done */
+        next->swept = next->x;
+    } else if (s->o->mode == PG_SNAPSHOT) {
         next->swept = 0;
     } else if (s->method == PG_WINDOW) {
         next->l = r->bounds.next;
@@ -276,6 +283,8 @@ static void move(struct stream *s, struct relation *r, struct decision *d)
     }
     snprintf(next->server, sizeof next->server, "%s", s->pg->server);
     next->timeline = s->pg->timeline;
+    if (p->rows)
+        next->end = s->xmax;
     next->database = s->pg->database;
     next->relation = r->oid;
     next->node = r->node_seen;
@@ -431,14 +440,18 @@ void pull(struct stream *s)
             continue;
         pg_position_copy(&r->next_at, &r->at);
         r->bounds = (struct pg_bounds){.from = MR_NO_TIME, .next = MR_NO_TIME, .x = UINT64_MAX};
-        if (s->o->mode != PG_SNAPSHOT && s->method == PG_EXACT)
+        if (s->o->mode != PG_SNAPSHOT && by_time(s) && s->method == PG_EXACT)
             r->bounds = pg_bounds_of(&r->next_at, &s->probe, skew_us, guard_us);
-        else if (s->o->mode != PG_SNAPSHOT && s->method == PG_WINDOW)
+        else if (s->o->mode != PG_SNAPSHOT && by_time(s))
             r->bounds = pg_window_of(&r->next_at, &s->probe, skew_us, guard_us, pg->o->hold_ms * 1000);
         r->node_seen = r->node_now = 0;
         r->met = pg_met_new();
         r->part_now = (struct intake_part){.r = r, .lo = r->at.x, .hi = UINT64_MAX, .met = r->met, .newest = PG_ALL, .has_relation = !r->root};
-        r->part_now.rule = s->o->mode == PG_SNAPSHOT ? INTAKE_SNAPSHOT : s->method == PG_WINDOW ? INTAKE_WINDOW : INTAKE_PULL;
+        r->part_now.rule = s->o->mode == PG_SNAPSHOT ? INTAKE_SNAPSHOT : s->method == PG_WINDOW ? INTAKE_WINDOW : pg->replay ? INTAKE_REPLAY : INTAKE_PULL;
+        if (pg->replay) {
+            r->part_now.lo = pg->replay->moves.n ? r->again_lo : 0;
+            r->part_now.hi = pg->replay->moves.n ? r->again_hi : UINT64_MAX;
+        }
     }
     compose(s, &sql);
     if (sql.failed) {

@@ -85,7 +85,7 @@ void run_walked(struct stream *s)
 
 void run_pulled(struct stream *s)
 {
-    s->swept = sweep_wanted(s);
+    s->swept = !s->pg->replay && sweep_wanted(s);
     if (s->swept)
         walk(s);
     else
@@ -121,7 +121,11 @@ void run_go_on(struct stream *s)
         run_fail(s, &err);
         return;
     }
-    if (walk_wanted(s))
+    if (s->pg->replay && replay_is_over(s))
+        finish(s);
+    else if (s->pg->replay)
+        pull(s);
+    else if (walk_wanted(s))
         walk(s);
     else if (by_bounds(s))
         probe(s);

@@ -32,7 +32,7 @@ void sql_session(struct mr_buf *sql, const struct stream *s)
 void sql_copy(struct mr_buf *sql, const struct stream *s, const struct relation *r, const char *where, struct intake_part *part)
 {
     const struct pg_style style = postgres_style(s->pg->o);
-    bool ids = part->rule == INTAKE_PULL || part->rule == INTAKE_WALK || part->rule == INTAKE_SWEEP;
+    bool ids = part->rule <= INTAKE_REPLAY;
     part->has_ctid = ids && s->o->key.count == 0;
     part->has_watermark = s->watermark != NULL;
     mr_buf_puts(sql, "COPY (SELECT ");

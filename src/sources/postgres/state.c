@@ -52,6 +52,7 @@ void relation_free(struct relation *r)
     pg_ids_free(r->ids);
     pg_met_free(r->met);
     free(r->events);
+    free(r->again_where);
     free(r->part);
     free(r->sql);
     free(r);
@@ -72,7 +73,7 @@ static void loaded(struct relation *r, const struct mr_err *err)
 
 static void prefix(const struct relation *r, char *out, size_t n)
 {
-    snprintf(out, n, "%s%s%s/", r->s->pg->replay ? r->s->pg->run : "", r->s->pg->replay ? "/" : "", r->part);
+    snprintf(out, n, "%s%s/", r->s->pg->prefix, r->part);
 }
 
 static void read_more(struct relation *r, struct mr_str after);
@@ -140,8 +141,7 @@ static void on_position(void *arg, const struct mr_err *err, const struct mr_pos
 
 static void part_name(const struct relation *r, char *out, size_t n)
 {
-    const struct postgres *pg = r->s->pg;
-    snprintf(out, n, "%s%s%s", pg->replay ? pg->run : "", pg->replay ? "/" : "", r->part);
+    snprintf(out, n, "%s%s", r->s->pg->prefix, r->part);
 }
 
 void relation_load(struct relation *r)
