@@ -4,7 +4,7 @@
  * Floats. The shortest text is wanted, and of those the nearest. Decimals of at most 15 digits are farther apart than doubles are, so at most one of them
  * reads back as a given double: the nearest. Is it found by m = round(v * 10^k), then m / 10^k == v is the proof, for both operands are exact and the
  * division rounds as reading does. If 15 digits do not do, 16 or 17 will: there v * 10^k is taken with the 64 bits of a long double, whose error is a
- * 2,000th of the distance that decides; what lies too close to call, and numbers outside [1e-8, 1e15), go the slow way through printf and strtod. */
+ * 500th of the distance that decides; what lies too close to call, and numbers outside [1e-8, 1e15), go the slow way through printf and strtod. */
 #include "numbers.h"
 
 #include <float.h>
@@ -212,7 +212,7 @@ char *pg_put_float8(char *w, double v)
     double mantissa = frexp(v, &two);
     for (int more = 1; more <= 2 && k + more <= 27; more++) { /* 10^27 is the last power that is a long double of 64 bits */
         long double ten = k + more <= EXACT ? (long double)POWER(k + more) : (long double)POWER(EXACT) * (long double)POWER(k + more - EXACT);
-        long double y = (long double)v * ten, err = 0x1p-6L; /* y < 2^60: its last bit is 2^-4 at most, off by half of it */
+        long double y = (long double)v * ten, err = y * 0x1p-62L; /* four times what rounding may have done */
         if (y >= 0x1p57L)
             break;
         uint64_t m;

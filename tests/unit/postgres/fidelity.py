@@ -404,6 +404,23 @@ def test_columns_that_are_dropped_or_may_not_be_read():
     lands("keep", kept(twice), ok=1)
 
 
+def test_the_stamp_changes_with_the_columns_and_only_then():
+    psql("DROP TABLE IF EXISTS public.stamped; CREATE TABLE public.stamped(a int, b varchar(5), c date); CREATE ROLE stamp_reader LOGIN PASSWORD '" + PASSWORD + "'; GRANT SELECT (a) ON public.stamped TO stamp_reader")
+    of = lambda user: psql(f"SELECT {lands('stamp', literal('public.stamped') + '::pg_catalog.regclass').decode()}", user=user)  # noqa: E731
+    for user in ("postgres", "stamp_reader"):
+        seen = [of(user)]
+        for change in ("ADD COLUMN d int", "ALTER a TYPE bigint", "ALTER b TYPE varchar(6)", "ALTER c SET NOT NULL", "RENAME a TO \"A\"", "DROP COLUMN c"):
+            psql(f"ALTER TABLE public.stamped {change}")
+            seen.append(of(user))
+        case.equal(len(set(seen)), len(seen), "each its own")
+        psql("INSERT INTO public.stamped VALUES (1); ALTER TABLE public.stamped ALTER b SET DEFAULT 'x'; ANALYZE public.stamped; VACUUM FULL public.stamped")
+        case.equal(of(user), seen[-1])
+        psql("DROP TABLE public.stamped; CREATE TABLE public.stamped(a int, b varchar(5), c date); GRANT SELECT (a) ON public.stamped TO stamp_reader")
+    before = of("stamp_reader")
+    psql("GRANT SELECT (b) ON public.stamped TO stamp_reader")
+    case.true(of("stamp_reader") != before, "a right")
+
+
 def test_of_a_query_with_records():
     described = cells(lands("result", kept(b"\0".join([b"n", b"20", b"-1", b"r", b"2249", b"-1", b"rs", b"2287", b"-1", b"m", b"1700", b"-1", b"any", b"2277", b"-1"]) + b"\0")))
     landed = Landed("", described=described, source="(SELECT 1::bigint AS n, ROW(1, 'a', NULL) AS r, ARRAY[ROW(1, 2)] AS rs, 1.50::numeric AS m, most_common_vals AS any FROM pg_stats WHERE most_common_vals IS NOT NULL LIMIT 1)")

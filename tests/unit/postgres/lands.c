@@ -2,6 +2,7 @@
 /* lands.c - types.h, driven from outside: fidelity.py asks a real server with the SQL that is written here, and hands back what it sent.
  *
  *      lands describe EXPRESSION                              the statement that describes a relation
+ *      lands stamp EXPRESSION                                 the expression that tells whether it has changed
  *      lands result WORDS                                     the same of a query's columns: name, oid, typmod, name, …
  *      lands keep CELLS NAME …                                the columns' names; of them, those given
  *      lands select CELLS STYLE MAX_ROW ALIAS                 the select list
@@ -256,6 +257,8 @@ int main(int argc, char **argv)
         return keep(argc, argv);
     if (strcmp(what, "describe") == 0 && argc == 3) {
         pg_describe_relation(&sql, argv[2]);
+    } else if (strcmp(what, "stamp") == 0 && argc == 3) {
+        pg_describe_stamp(&sql, argv[2]);
     } else if (strcmp(what, "result") == 0 && argc == 3) {
         result(argv[2], &sql);
     } else {
