@@ -40,18 +40,12 @@ static void put_relations(struct mr_buf *sql, const struct stream *s)
                      "ORDER BY c.oid; ");
 }
 
-static void put_digest(struct mr_buf *sql, const char *relation)
-{
-    mr_buf_printf(sql, "(SELECT pg_catalog.md5(pg_catalog.string_agg(attname || ':' || atttypid || ':' || atttypmod || ':' || attnotnull, ',' ORDER BY attnum)) FROM pg_catalog.pg_attribute "
-                       "WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped)", relation);
-}
-
-void look_digest(struct mr_buf *sql, const struct stream *s)
+void look_stamp(struct mr_buf *sql, const struct stream *s)
 {
     char oid[16];
     snprintf(oid, sizeof oid, "%" PRIu32, s->root_oid);
     mr_buf_puts(sql, ", ");
-    put_digest(sql, oid);
+    pg_describe_stamp(sql, oid);
 }
 
 /* ---- the server ---- */
@@ -257,7 +251,7 @@ static void on_result(void *arg, PGresult *r, size_t which)
     else if (which == 2)
         (void)(take_columns(s, r, &s->err) == MR_OK);
     else
-        snprintf(s->digest, sizeof s->digest, "%s", PQgetvalue(r, 0, 0));
+        snprintf(s->stamp, sizeof s->stamp, "%s", PQgetvalue(r, 0, 0));
 }
 
 static void on_end(void *arg, const struct mr_err *err, const char *state)
@@ -347,7 +341,7 @@ void look(struct stream *s)
         put_relations(&sql, s);
         pg_describe_relation(&sql, mr_buf_cstr(&table));
         mr_buf_puts(&sql, "; SELECT ");
-        put_digest(&sql, mr_buf_cstr(&table));
+        pg_describe_stamp(&sql, mr_buf_cstr(&table));
         mr_buf_free(&table);
         pg_conn_query(s->link->conn, mr_buf_cstr(&sql), &q);
     }

@@ -184,7 +184,7 @@ struct stream {
     bool noted;              /* what lands beside the rows was handed to the intake */
     uint32_t root_oid;
     char root_kind;
-    char digest[40];         /* of the columns, as they were looked at */
+    char stamp[40];          /* of the columns, as they were looked at */
     struct intake *intake;
     struct chunk *chunks;    /* of the walk that is under way */
     struct relation *walking;
@@ -258,7 +258,7 @@ void run_walked(struct stream *s);
 
 /* -- look.c */
 void look(struct stream *s); /* run_go_on() or run_fail() */
-void look_digest(struct mr_buf *sql, const struct stream *s);          /* one more expression: of the columns of now */
+void look_stamp(struct mr_buf *sql, const struct stream *s);          /* one more expression: of the columns of now */
 /* -- changes.c
  * Once positions are loaded: is it the same server, are columns and relations as they were? Notes what is not. */
 MR_MUST enum mr_code look_judge(struct stream *s, struct mr_err *err);

@@ -136,7 +136,7 @@ static void compose(struct stream *s, struct mr_buf *sql)
     if (s->o->query || !s->relations)
         mr_buf_puts(sql, ", NULL");
     else
-        look_digest(sql, s);
+        look_stamp(sql, s);
     for (const struct relation *r = s->relations; r; r = r->next)
         if (r->there)
             put_from(sql, s, r);
@@ -196,7 +196,7 @@ static void on_result(void *arg, PGresult *result, size_t which)
     s->xmax = strtoull(PQgetvalue(result, 0, 1), NULL, 10);
     s->snapshot_us = strtoll(PQgetvalue(result, 0, 2), NULL, 10);
     mr_time_text(s->snapshot_us, s->snapshot);
-    if (!PQgetisnull(result, 0, 3) && strcmp(PQgetvalue(result, 0, 3), s->digest) != 0) {
+    if (!PQgetisnull(result, 0, 3) && strcmp(PQgetvalue(result, 0, 3), s->stamp) != 0) {
         s->looked_ms = 0;
         mr_err_set(&s->err, MR_EFENCED, "the columns have changed");
     }
