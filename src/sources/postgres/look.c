@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { RELATION_CELLS = 10 };
+enum { FAST_MS = 300000 };
 static const int64_t SMALL_BYTES = INT64_C(1) << 30;
 
 /* ---- what is asked ---- */
@@ -189,6 +189,10 @@ static void use(struct stream *s, enum pg_method method, const char *why)
 {
     if (s->method != method || !s->method_why || strcmp(s->method_why, why) != 0)
         mr_log_info(s->pg->loop->log, s->pg->name, "method", MR_S("stream", s->name), MR_S("method", method == PG_EXACT ? "exact" : method == PG_XID ? "xid" : "window"), MR_S("why", why));
+    if (s->method != method && method != PG_EXACT && s->schedule.every_ms < FAST_MS && !s->schedule.by_cron)
+        mr_log_warn(s->pg->loop->log, s->pg->name, "fast_cadence", MR_S("stream", s->name), MR_I("every_ms", s->schedule.every_ms),
+                    MR_S("costs", method == PG_XID ? "each run reads the whole table; an index that begins with the watermark, and method exact, would not"
+                                                   : "rows wait for the oldest open transaction; change data capture would not"));
     s->method = method;
     s->method_why = why;
 }
