@@ -50,7 +50,7 @@ def rows(count):
     for n in range(1, count + 1):
         created = FIRST + datetime.timedelta(seconds=n * 10, microseconds=int(part() * 1e7))
         updated = created + datetime.timedelta(seconds=int(part() * 864_000), microseconds=int(part() * 1e6))
-        at, length, total = int(part() * (len(text) - 300)), 40 + int(part() * 210), int(part() * 200_000)
+        at, length, total = int(part() * (len(text) - 300)), 54 + int(part() * 210), int(part() * 200_000)
         note = text[at:at + length].strip() if part() > 0.05 else "\\N"
         yield (f"{n}\t{int(part() * 2e7)}\tORD-2026-{n:08d}\t{STATES[int(part() * 5)]}\t{CURRENCIES[int(part() * 4)]}\t{total / 100:.2f}\t{total * 19 / 10000:.4f}\t"
                f"{words[int(part() * 1000)]}.{words[int(part() * 1000)]}@example.com\t{note}\t{created}+00\t{updated}+00\n").encode()
