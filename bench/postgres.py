@@ -75,7 +75,7 @@ def chosen(parser, args, programs):
 
 def knows_the_door(binary):
     try:
-        return "sources.*.postgres" in subprocess.run([binary, "config", "docs"], capture_output=True, text=True, check=False).stdout
+        return "sources.<name>.postgres" in subprocess.run([binary, "config", "docs"], capture_output=True, text=True, check=False).stdout
     except OSError:
         return False
 

@@ -13,7 +13,7 @@ from lib.tools import BENCH, BUILD
 TOOLS = BUILD / "bench-tools"
 DLT, TAP, INGESTR = TOOLS / "pg-dlt/bin/python", TOOLS / "pg-tap/bin/tap-postgres", TOOLS / "pg-ingestr/bin/ingestr"
 SLING = TOOLS / "pg-sling/sling"
-JSON_ID, CSV_ID, BARE_ID = rb'"id": ?(\d+)', rb'^"?(\d+)"?,', rb"^(\d+)$"
+JSON_ID, ZONE_ID, TAP_ID, CSV_ID, BARE_ID = rb'"id": ?(\d+)', rb'"data":\{"id":(\d+)', rb'"record": ?\{"id": ?(\d+)', rb'^"?(\d+)"?,', rb"^(\d+)$"
 
 
 class Puller(Reader):
@@ -62,7 +62,8 @@ class Millrace(Puller):
         return {}
 
     def command(self):
-        config = write_config(self.folder, self.server, {"orders": {"table": f"public.{self.source.name}", "key": ["id"], **self.stream}}, self.compression, self.memory)
+        config = write_config(self.folder, self.server, {"orders": {"table": f"public.{self.source.name}", "key": ["id"], **self.stream}}, self.compression, self.memory,
+                              **({"max_row": "1MiB"} if self.memory else {}))
         return [self.program, "run", "--once", "-c", config]
 
     def files(self):
@@ -72,7 +73,7 @@ class Millrace(Puller):
         files = self.files()
         if not files:
             return "no file in the zone"
-        return self.ids(rb'"data":\{"id":(\d+)').add_output("zstdcat" if self.compression == "zstd" else "cat", *files).fault()
+        return self.ids(ZONE_ID).add_output("zstdcat" if self.compression == "zstd" else "cat", *files).fault()
 
 
 def write_config(folder, server, streams, compression="none", memory=None, **source):
@@ -182,7 +183,7 @@ class Tap(Puller):
         return self.file
 
     def fault(self):
-        return self.ids(rb'"record": ?\{"id": ?(\d+)').add_output("cat", self.file).fault()
+        return self.ids(TAP_ID).add_output("cat", self.file).fault()
 
 
 class Ingestr(Puller):
