@@ -49,7 +49,7 @@ static void put_literal(struct mr_buf *sql, const char *text)
     "(" alias ".typname = 'hstore' AND EXISTS (SELECT FROM pg_catalog.pg_cast k WHERE k.castsource = " alias ".oid AND k.casttarget = 114))"
 
 static const char described[] =
-    "SELECT a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), a.atttypid, b.oid, b.typtype, b.typcategory, b.typlen, a.atttypmod, "
+    "SELECT a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), a.atttypid, b.oid, b.typtype, b.typlen, a.atttypmod, "
     "a.attnotnull OR t.typnotnull, a.readable, coalesce(e.oid, 0), e.typtype, e.typcategory, "
     "CASE WHEN e.oid IS NULL THEN " IS_HSTORE("b") " ELSE " IS_HSTORE("e") " END FROM (";
 static const char from_types[] =

@@ -100,9 +100,9 @@ class Landed:
 
     def columns(self):
         raw = open(self.cells, "rb").read().split(b"\0")[:-1]
-        case.equal(len(raw) % 14, 0, "14 cells a column")
-        self.types = [raw[i + 1].decode() for i in range(0, len(raw), 14) if raw[i + 9] == b"t"]
-        return [raw[i].decode() for i in range(0, len(raw), 14) if raw[i + 9] == b"t"]
+        case.equal(len(raw) % 13, 0, "13 cells a column")
+        self.types = [raw[i + 1].decode() for i in range(0, len(raw), 13) if raw[i + 8] == b"t"]
+        return [raw[i].decode() for i in range(0, len(raw), 13) if raw[i + 8] == b"t"]
 
     def is_whole(self, text, values):
         """One line of JSON: Python's parser finds the columns by their names and in their order, and the values are the slices that were told."""
