@@ -92,13 +92,13 @@ def empty(binary, folder, server, source, method, seconds, every="250ms"):
     stream = {"table": f"public.{source.name}", "key": ["id"], "method": method, **pullers.FIRST_PULL}
     with Serving(binary, where, server, {"orders": stream}, every=every) as door:
         door.until_rows(source.count)
-        settled = door.metric("pulls_total") + 4
-        door.until(lambda: door.metric("pulls_total") >= settled, "four pulls more")
+        settled = door.metric("runs_total") + 4
+        door.until(lambda: door.metric("runs_total") >= settled, "four pulls more")
         server.set(log_min_duration_statement="0")
         try:
-            begin, pulls, own, backends, started = server.log_size(), door.metric("pulls_total"), door.cpu_seconds(), server.backends_ns(), time.monotonic()
+            begin, pulls, own, backends, started = server.log_size(), door.metric("runs_total"), door.cpu_seconds(), server.backends_ns(), time.monotonic()
             time.sleep(seconds)
-            pulls, own, took = door.metric("pulls_total") - pulls, door.cpu_seconds() - own, time.monotonic() - started
+            pulls, own, took = door.metric("runs_total") - pulls, door.cpu_seconds() - own, time.monotonic() - started
             after, durations = server.backends_ns(), server.durations(begin)
         finally:
             server.set(log_min_duration_statement="-1")
@@ -135,9 +135,9 @@ def many(binary, folder, server, seconds):
         landed = time.monotonic() - door.begun
         door.until_rows(TABLES * TABLE_ROWS)
         time.sleep(5)                             # what follows a first pull is over
-        pulls, own, its, started = door.metric("pulls_total"), door.cpu_seconds(), server.cpu_seconds(), time.monotonic()
+        pulls, own, its, started = door.metric("runs_total"), door.cpu_seconds(), server.cpu_seconds(), time.monotonic()
         time.sleep(seconds)
-        pulls, own, its, took = door.metric("pulls_total") - pulls, door.cpu_seconds() - own, server.cpu_seconds() - its, time.monotonic() - started
+        pulls, own, its, took = door.metric("runs_total") - pulls, door.cpu_seconds() - own, server.cpu_seconds() - its, time.monotonic() - started
         peak, connections = proc.memory_mb([door.process.pid], proc.PEAK), len(server.backends_ns())
         door.stop()
     for stream in streams:
@@ -193,7 +193,7 @@ def latency(binary, folder, server, seconds):
     where = folder / "latency"
     stream = {"table": "public.ticks", "key": ["id"], "method": "exact", **pullers.FIRST_PULL}
     with Serving(binary, where, server, {"ticks": stream}, every=f"{int(POLL_S * 1000)}ms") as door:
-        door.until(lambda: door.metric("pulls_total") >= 2, "two pulls")
+        door.until(lambda: door.metric("runs_total") >= 2, "two pulls")
         watcher = Watcher(where / "zone/source=shop/stream=ticks")
         watcher.start()
         try:
