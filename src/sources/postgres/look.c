@@ -94,7 +94,7 @@ static void take_relations(struct stream *s, PGresult *r)
         x->pages = strtoll(PQgetvalue(r, i, 4), NULL, 10) / (s->pg->page ? s->pg->page : PG_PAGE);
         /* a value is compressed 255-fold at most, so that below this none can be above max_row */
         x->toasted = strtoll(PQgetvalue(r, i, 5), NULL, 10) > s->pg->o->max_row / 256 || kind == 'v' || kind == 'f';
-        x->lockable = PQgetvalue(r, i, 6)[0] == 't' && kind != 'f';
+        x->lockable = PQgetvalue(r, i, 6)[0] == 't' && (kind == 'r' || kind == 'v'); /* the others LOCK refuses */
         x->heap = PQgetvalue(r, i, 8)[0] == 't';
         x->indexed = PQgetvalue(r, i, 9)[0] == 't';
     }

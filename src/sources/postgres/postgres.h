@@ -74,8 +74,7 @@ bool pool_may_open(const struct pool *p); /* there is one that is not open */
 /* -- what is read --------------------------------------------------------------------------------------------------- */
 enum intake_rule {
     INTAKE_PULL,     /* by ids and buckets */
-    INTAKE_WALK,     /* of transactions in [lo, hi) that have not landed */
-    INTAKE_SWEEP,    /* the same, and told as late */
+    INTAKE_WALK,     /* of transactions in [lo, hi) that have not landed; those below `late_below` are told as late */
     INTAKE_REPLAY,   /* of transactions in [lo, hi), whatever has landed */
     INTAKE_WINDOW,   /* all */
     INTAKE_SNAPSHOT  /* all, under one name */
@@ -84,6 +83,7 @@ struct intake_part { /* rows of one COPY */
     struct relation *r;
     enum intake_rule rule;
     uint64_t lo, hi, end; /* ids; end: the snapshot's xmax */
+    uint64_t late_below;
     struct pg_met *met;   /* gets what has landed; the caller's */
     bool has_watermark, has_ctid, has_relation;
     int64_t rows, late, omitted; /* out */

@@ -67,8 +67,8 @@ void pg_describe_relation(struct mr_buf *sql, const char *relation)
 
 void pg_describe_stamp(struct mr_buf *sql, const char *relation)
 {
-    mr_buf_puts(sql, "(SELECT pg_catalog.md5(pg_catalog.string_agg(pg_catalog.concat_ws(',', a.attnum, pg_catalog.quote_ident(a.attname), a.atttypid, pg_catalog.format_type(a.atttypid, "
-                     "a.atttypmod), a.attnotnull, pg_catalog.has_column_privilege(a.attrelid, a.attnum, 'SELECT')), ';' ORDER BY a.attnum)) "
+    mr_buf_puts(sql, "(SELECT pg_catalog.md5(pg_catalog.string_agg(pg_catalog.concat_ws(',', a.attnum, pg_catalog.quote_ident(a.attname), a.atttypid, a.atttypmod, "
+                     "a.attnotnull, pg_catalog.has_column_privilege(a.attrelid, a.attnum, 'SELECT')), ';' ORDER BY a.attnum)) "
                      "FROM pg_catalog.pg_attribute a WHERE a.attnum > 0 AND NOT a.attisdropped AND a.attrelid = ");
     mr_buf_puts(sql, relation);
     mr_buf_putc(sql, ')');
