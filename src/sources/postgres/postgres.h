@@ -101,6 +101,7 @@ struct relation {
     char kind;              /* relkind; 'q': a query */
     int64_t pages;          /* at the last look */
     bool there, indexed, toasted, lockable, heap;
+    bool by_person;         /* its position was set by hand */
     bool root;              /* the very table of the config, not a partition or child */
     bool went_back, sweep_now, gone_told;
     bool again;             /* replay: it has a part of what is to land again */
@@ -262,11 +263,13 @@ void look_stamp(struct mr_buf *sql, const struct stream *s);          /* one mor
 /* -- changes.c
  * Once positions are loaded: is it the same server, are columns and relations as they were? Notes what is not. */
 MR_MUST enum mr_code look_judge(struct stream *s, struct mr_err *err);
+void look_rewritten(struct relation *r);         /* its file is another one than at the last run */
 void look_events(const struct relation *r, struct intake *f);
 
 /* -- state.c */
 void relation_load(struct relation *r);          /* run_go_on() or run_fail() */
 void relation_free(struct relation *r);
+void relation_anew(struct relation *r);          /* as if it had never been read */
 struct relation *relation_of(struct stream *s, const char *part); /* made if it is new */
 struct decision { /* what is asked together; {0} at first */
     struct mr_move *moves;
