@@ -10,7 +10,7 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))  # before this folder, which has a script of the name
 import case  # noqa: E402
 import replica  # noqa: E402
-from pulls import EXACT, ORDERS, datas, ids, only, orders, shop  # noqa: E402
+from pulls import EXACT, KEYSCAN, ORDERS, WATERMARK_UNIT, datas, ids, only, orders, shop  # noqa: E402
 from server import has_faults, until  # noqa: E402
 from topics import no_stage  # noqa: E402
 
@@ -96,8 +96,8 @@ def test_columns_that_are_named_and_rows_that_are_chosen():
 def test_watermarks_of_every_type():
     kinds = {"timestamptz": ("timestamptz", "now()", {}), "naive": ("timestamp", "now() AT TIME ZONE 'America/New_York'", {"time_zone": "America/New_York"}),
              "utc": ("timestamp", "now() AT TIME ZONE 'UTC'", {}), "day": ("date", "(now() AT TIME ZONE 'UTC')::date", {}),
-             "seconds": ("bigint", "extract(epoch FROM now())::bigint", {"watermark_unit": "s"}), "ms": ("bigint", "(extract(epoch FROM now()) * 1000)::bigint", {"watermark_unit": "ms"}),
-             "us": ("bigint", "(extract(epoch FROM now()) * 1000000)::bigint", {"watermark_unit": "us"}), "int": ("int", "extract(epoch FROM now())::int", {"watermark_unit": "s"})}
+             "seconds": ("bigint", "extract(epoch FROM now())::bigint", {WATERMARK_UNIT: "s"}), "ms": ("bigint", "(extract(epoch FROM now()) * 1000)::bigint", {WATERMARK_UNIT: "ms"}),
+             "us": ("bigint", "(extract(epoch FROM now()) * 1000000)::bigint", {WATERMARK_UNIT: "us"}), "int": ("int", "extract(epoch FROM now())::int", {WATERMARK_UNIT: "s"})}
     make = [f"CREATE TABLE {name} (id int PRIMARY KEY, at {kind}); CREATE INDEX ON {name} (at)" for name, (kind, _, _) in kinds.items()]
     streams = {name: {"table": name, "mode": "incremental", "method": "exact", "watermark": "at", "key": ["id"], **more} for name, (_, _, more) in kinds.items()}
     with shop(streams, *make) as s:
@@ -282,7 +282,7 @@ def test_a_whole_table_is_of_one_moment_and_lands_whole_or_not_at_all():
 
 
 def test_deleted_keys_land_as_tombstones():
-    with shop({"orders": orders(deletes="keyscan", deletes_every="1s")}, *ORDERS, every="300ms") as s:
+    with shop({"orders": orders(**KEYSCAN)}, *ORDERS, every="300ms") as s:
         s.sql("INSERT INTO orders SELECT n FROM generate_series(1, 100) n")
         s.start()
         s.lands(100)

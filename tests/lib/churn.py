@@ -56,10 +56,11 @@ class Churn:
     """tables: {name: "rows" (updated, deleted, put back) or "inserts" (never touched again)}. `hold`: the longest that a transaction stays open, but for few. stale: also times
     beyond the skew, and updates that leave the time alone. odd: also NULL and infinities. first: ids are given from here on."""
 
-    def __init__(self, server, database, seed, tables, writers=8, pace=0.02, hold=2.0, skew=5, big=0.002, stale=False, odd=True, prepared=True, keep_house=True, first=1_000_001):
+    def __init__(self, server, database, seed, tables, writers=8, pace=0.02, hold=2.0, skew=5, big=0.002, stale=False, odd=True, prepared=True, keep_house=True, first=1_000_001,
+                 ahead=True):
         self.server, self.database, self.seed, self.tables = server, database, seed, dict(tables)
         self.pace, self.hold, self.skew, self.big, self.prepared = pace, hold, skew, big, prepared
-        self.stamps = STAMPS * 2 + ODD * bool(odd) + STALE * (2 if stale else 0)
+        self.stamps = [one for one in STAMPS * 2 + ODD * bool(odd) + STALE * (2 if stale else 0) if ahead or one[0] != "ahead"]
         self.stale, self.first = stale, first
         self.ids, self.last = {t: itertools.count(first) for t in tables}, {t: first for t in tables}
         self.gids, self.waiting, self.lock = itertools.count(1), [], threading.Lock()

@@ -25,6 +25,8 @@ from zone import Reader
 SOURCE = "shop"
 ORDERS = ("CREATE TABLE orders (id bigint PRIMARY KEY, updated_at timestamptz DEFAULT now(), note text)", "CREATE INDEX ON orders (updated_at)")
 EXACT = ("exact", "xid")
+WATERMARK_UNIT = "watermark_unit"
+KEYSCAN = {"deletes": "keyscan", "deletes_every": "1s"}
 made = 0
 
 
