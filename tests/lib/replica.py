@@ -177,11 +177,12 @@ class Standby(Node):
     """By streaming, from a base backup. A slot keeps what it has not had."""
     made = 0
 
-    def __init__(self, primary, settings=()):
+    def __init__(self, primary, settings=(), port=None):
+        """port: of a way to the primary."""
         Standby.made += 1
         self.primary, self.slot = primary, f"standby{Standby.made}"
         self.place()
-        done = subprocess.run([*self.owner, tool("pg_basebackup"), "-D", self.data, "-d", primary.dsn("postgres", "postgres", PASSWORD), "-X", "stream", "-R", "-C", "-S", self.slot,
+        done = subprocess.run([*self.owner, tool("pg_basebackup"), "-D", self.data, "-d", primary.dsn("postgres", "postgres", PASSWORD, port), "-X", "stream", "-R", "-C", "-S", self.slot,
                                "--checkpoint=fast", "--no-sync"], capture_output=True, text=True, cwd="/")
         if done.returncode:
             raise AssertionError(f"no base backup: {done.stderr}")
