@@ -7,17 +7,19 @@ looks at what has landed.
         case.equal(ids(s.pull()), [1])           # run --once, and what it has landed
 """
 import atexit
+import collections
 import contextlib
 import functools
 import json
 import re
+import signal
 import sys
 
 import case
 import churn
 from churn import Churn
 from pulled import judge
-from replica import SECRET, Primary, Standby
+from replica import SECRET, Primary, Standby, psycopg
 from server import Home, Server, config, until
 from topics import no_stage
 from zone import Reader
@@ -279,3 +281,65 @@ def datas(records, key="id"):
 def only(records):
     case.equal(len(records), 1, f"records: {[r.text[:200] for r in records]}")
     return records[0].value
+
+
+# -- campaigns ------------------------------------------------------------------------------------------------------
+
+# Told only where something is lost, refused or not what it was, and in a campaign nothing ever is.
+NEVER_TOLD = re.compile(r'"alert_opened".*"alert":"(postgres_other_server|postgres_server_went_back|postgres_stream_failed|postgres_row_too_big|postgres_refused)".*')
+
+
+class Trouble:
+    """What happens to the tables' server: at each turn perhaps something, and what lasts is over some turns later."""
+    KINDS = ("terminate", "terminate", "crash", "restart", "kill", "rewrite")
+
+    def __init__(self, s, rnd, share, kinds=KINDS):
+        self.s, self.rnd, self.share, self.kinds, self.left, self.away, self.done = s, rnd, share, kinds, 0, False, collections.Counter()
+
+    def turn(self):
+        server = self.s.primary
+        if self.away:
+            self.left -= 1
+            if self.left < 0:
+                self.back()
+            return
+        if self.rnd.random() >= self.share:
+            return
+        kind = self.rnd.choice(self.kinds)
+        self.done[kind] += 1
+        if kind == "terminate":
+            server.terminate()
+        elif kind == "crash":
+            server.crash()
+        elif kind == "rewrite":
+            with self.s.session() as one:
+                one.execute("SET lock_timeout = '3s'")
+                with contextlib.suppress(psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
+                    one.execute("VACUUM FULL orders")
+        elif kind == "restart":
+            server.restart(signal.SIGKILL if self.rnd.random() < 0.5 else signal.SIGINT)
+        else:
+            server.kill()
+            self.away, self.left = True, self.rnd.randrange(2)
+
+    def back(self):
+        if self.away:
+            self.s.primary.start()
+        self.away = False
+
+
+def doubled(records):
+    """Identities that came twice, as [(stream, id)]."""
+    seen = collections.Counter((r.source, r.stream, r.value.get("id")) for r in records if "replay" not in r.value)
+    return [one for one, n in seen.items() if n > 1]
+
+
+def finish(server, w):
+    """What must hold at the end, but for the count."""
+    faults = []
+    if w.staged(server.zone):
+        faults.append(f"left staged: {w.staged(server.zone)[:3]}")
+    deep = server.cli("verify", "--deep")
+    if deep.returncode:
+        faults.append(f"verify --deep: {deep.returncode} {(deep.stdout + deep.stderr).decode()[-500:]}")
+    return faults + [f"told, and there was no reason: {m.group(0)[:300]}" for m in NEVER_TOLD.finditer(server.log(since_start=False))]
