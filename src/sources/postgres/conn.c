@@ -79,8 +79,9 @@ static void note_error(struct pg_conn *c, const PGresult *r)
     if (c->err.code != MR_OK)
         return; /* what follows the first is its consequence */
     snprintf(c->sqlstate, sizeof c->sqlstate, "%s", state ? state : "");
-    mr_err_set(&c->err, state ? pg_state_code(state) : MR_ENET, "%.*s%s%s%s", line.n ? (int)line.n : 22, line.n ? line.p : "the connection is gone", state ? " (" : "", state ? state : "",
-               state ? ")" : "");
+    const char *hint = state && strcmp(state, "22021") == 0 ? ": a value is no text in the encoding of the database; a line of JSON cannot hold it. Leave the column out, or read it as bytea" : "";
+    mr_err_set(&c->err, state ? pg_state_code(state) : MR_ENET, "%.*s%s%s%s%s", line.n ? (int)line.n : 22, line.n ? line.p : "the connection is gone", state ? " (" : "", state ? state : "",
+               state ? ")" : "", hint);
 }
 
 /* ---- the socket ---- */
