@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What stories of Kafka topics share: one broker a script, a source as the config has it, a producer that does not rest, and looks at what has landed. The source of a story
 is called k."""
-import atexit
 import contextlib
-import functools
 import json
 import os
 import re
@@ -13,18 +11,15 @@ import time
 
 import case
 import kafka
-from kafka import Broker, Ledger
+from kafka import Ledger
 from server import Home, Server, config, until
 from zone import Reader
 
 SOON = {"session.timeout.ms": 6000, "heartbeat.interval.ms": 1000}  # the group forgets a member that was killed sooner
 
 
-@functools.cache
 def broker():
-    one = Broker(settings=("log.cleaner.backoff.ms=200", "log.retention.check.interval.ms=1000"))
-    atexit.register(one.stop)
-    return one.start()
+    return kafka.lasting(settings=("log.cleaner.backoff.ms=200", "log.retention.check.interval.ms=1000"))
 
 
 def source(*topics, **more):
