@@ -87,7 +87,7 @@ def test_an_endpoint_that_refuses_is_told_and_forgiven():
         server.start()
 
         def alerts():
-            return [a for a in json.loads(server.get("/api/status").text)["alerts"] if a["name"] == "kafka_refused"]
+            return [a for a in server.status()["alerts"] if a["name"] == "kafka_refused"]
         until("the alert", alerts)
         case.true("HTTP status 401" in alerts()[0]["text"] and SECRET not in alerts()[0]["text"], f"it says why: {alerts()[0]['text']}")
         checked = server.cli("check")

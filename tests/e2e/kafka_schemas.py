@@ -85,7 +85,7 @@ def test_records_do_not_wait_for_it():
         server.start()
 
         def told():
-            return [a["text"] for a in json.loads(server.get("/api/status").text)["alerts"] if a["name"] == "kafka_schema_registry"]
+            return [a["text"] for a in server.status()["alerts"] if a["name"] == "kafka_schema_registry"]
         until("the alert and the record", lambda: told() and len(of_stream(server, "waiting")) == 1)
         case.true("schema 5" in told()[0] and "503" in told()[0], f"what it says: {told()}")
         registry.down = False
