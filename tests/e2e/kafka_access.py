@@ -1,10 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Who may come in, and how: each way that brokers know; who is refused is told why, never with the secret, until the brokers let him in."""
-import atexit
-import functools
 import os
-import signal
 import sys
 from datetime import datetime
 
@@ -13,20 +10,17 @@ import case  # noqa: E402
 import kafka  # noqa: E402
 from certs import Certs  # noqa: E402
 from deliver import accepted, wait_landed  # noqa: E402
-from kafka import Broker, Ledger  # noqa: E402
+from kafka import Ledger  # noqa: E402
 from server import Home, until  # noqa: E402
-from trouble import IMPATIENT, SOON, alerts, batch, closes, exactly_once, goes_on, landed, lands, opens, reading, source, status  # noqa: E402
+from trouble import IMPATIENT, SOON, alerts, batch, closes, exactly_once, goes_on, landed, lands, opens, reading, source, takes_config  # noqa: E402
 
 ALICE, ALICES = kafka.PLAIN_USER
 BOB, BOBS = kafka.SCRAM_USER
 
 
-@functools.cache
 def guarded(version="4.4.0"):
     """A broker with all its listeners, where bob may do what he is allowed to."""
-    broker = Broker(version, settings=IMPATIENT, security=True, authorizer=True).start()
-    atexit.register(broker.stop)
-    return broker
+    return kafka.lasting(version, settings=IMPATIENT, security=True, authorizer=True)
 
 
 def sasl(user=ALICE, mechanism="PLAIN"):
@@ -60,7 +54,7 @@ def test_each_way_in_works():
 def goes_on_being_told(server, name):
     """Brokers that answer are not yet brokers that let us read: two rounds of their statistics (5 s) close nothing."""
     def old():
-        now = status(server)
+        now = server.status()
         opened = next((a["opened_at"] for a in now["alerts"] if a["name"] == name), None)
         return opened and (datetime.fromisoformat(now["now"]) - datetime.fromisoformat(opened)).total_seconds() > 11
     until(f"{name} is open for two rounds", old, 20, every=0.2)
@@ -86,12 +80,7 @@ def refused_at(broker, topic, words, right, wrong, restart):
         case.true(b"a-wrong-one" not in done.stdout + done.stderr, "a secret is told")
         case.equal(landed(server), [])
         server.cfg["sources"]["events"] = source(broker, topic, group=topic, **right)
-        server.write_config()
-        if restart:
-            server.stop()
-            server.start()
-        else:
-            server.signal(signal.SIGHUP)
+        takes_config(server, restart)
         lands(server, ledger)
         closes(server, "kafka_refused")
         exactly_once(server, ledger)

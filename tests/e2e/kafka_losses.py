@@ -10,8 +10,8 @@ import case  # noqa: E402
 import kafka  # noqa: E402
 from deliver import accepted, wait_landed  # noqa: E402
 from kafka import Ledger  # noqa: E402
-from server import until  # noqa: E402
-from trouble import (PATIENCE, SOON, Stream, alerts, batch, closes, exactly_once, goes_on, is_at, landed, lands, losses, opens, places, ran,  # noqa: E402
+from server import ran, until  # noqa: E402
+from trouble import (PATIENCE, SOON, Stream, alerts, batch, closes, exactly_once, goes_on, is_at, landed, lands, losses, opens, places,  # noqa: E402
                      reading, shared)
 
 # -- what is gone before it was read ----------------------------------------------------------------------------

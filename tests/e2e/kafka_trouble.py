@@ -1,9 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """What goes wrong with a Kafka cluster and beside it is told with names and numbers, costs no record, doubles none, and holds up neither the other topics nor the webhooks."""
-import atexit
 import contextlib
-import functools
 import json
 import os
 import signal
@@ -13,11 +11,11 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import case  # noqa: E402
 import kafka  # noqa: E402
 from deliver import accepted, wait_landed  # noqa: E402
+from fleet import fleet  # noqa: E402
 from kafka import Broker, Ledger  # noqa: E402
-from postgres import Postgres  # noqa: E402
-from server import Home, Server, config, has_faults, until  # noqa: E402
+from server import has_faults, until  # noqa: E402
 from trouble import (IMPATIENT, PATIENCE, SOON, Stream, alerts, batch, closes, exactly_once, goes_on, landed, lands, opens, partitions,  # noqa: E402
-                     places, reading, shared, source, status)
+                     places, reading, shared, source, takes_config)
 
 # -- transactions -----------------------------------------------------------------------------------------------
 
@@ -88,17 +86,11 @@ def test_a_name_that_is_corrected_in_the_config_is_told_no_more():
         for restart in (False, True):
             opens(server, "kafka_topic_unreadable", "mispelt")
             server.cfg["sources"]["events"]["kafka"]["topics"] = ["spelt"]
-            server.write_config()
-            if restart:
-                server.stop()
-                server.start()
-            else:
-                server.signal(signal.SIGHUP)
+            takes_config(server, restart)
             closes(server, "kafka_topic_unreadable", "mispelt")
             goes_on(server, broker, "spelt", ledger)
             server.cfg["sources"]["events"]["kafka"]["topics"] = ["spelt", "mispelt"]
-            server.write_config()
-            server.signal(signal.SIGHUP)
+            takes_config(server, restart=False)
         opens(server, "kafka_topic_unreadable", "mispelt")
         exactly_once(server, ledger)
 
@@ -148,7 +140,7 @@ def test_while_no_broker_is_there_the_source_waits_and_says_so():
     try:
         with reading(broker, "later", librdkafka={"reconnect.backoff.max.ms": 1000, **SOON}) as server:
             opens(server, "kafka_unreachable", "", "no broker answers", timeout=90)
-            case.equal(next(s for s in status(server)["sources"] if s["name"] == "events")["state"], "up")
+            case.equal(next(s for s in server.status()["sources"] if s["name"] == "events")["state"], "up")
             accepted(server, "hook")
             wait_landed(server, "hook")
             broker.start()
@@ -240,34 +232,13 @@ def test_a_broker_that_hangs_for_longer_than_the_session_costs_and_doubles_nothi
 # -- several processes ------------------------------------------------------------------------------------------
 
 
-@functools.cache
-def postgres():
-    server = Postgres()
-    atexit.register(server.stop)
-    return server
-
-
 @contextlib.contextmanager
-def fleet(broker, topic, n=2, **options):
-    """n servers on one state store and one zone, started together; `options` may hold a list for each."""
-    with contextlib.ExitStack() as stack:
-        homes = [stack.enter_context(Home("mr-kafka")) for _ in range(n)]
-        schema = postgres().at(postgres().port, "t" + "".join(c for c in topic if c.isalnum()))
-        servers = []
-        for i, home in enumerate(homes):
-            sources = {"events": source(broker, topic, group=topic, **{k: v[i] if isinstance(v, list) else v for k, v in options.items()})}
-            servers.append(Server(home, config(home, sources, zone={"url": "file:" + homes[0].at("zone")}, state=schema)))
-        try:
-            for server in servers:
-                server.start()
-            yield servers
-        except BaseException:
-            for server in servers:
-                print(server.tail(), file=sys.stderr)
-            raise
-        finally:
-            for server in servers:
-                server.kill9()
+def together(broker, topic, **options):
+    """Two servers of one group, started one after the other."""
+    with fleet(*[{"events": source(broker, topic, group=topic, **options)}] * 2) as servers:
+        for server in servers:
+            server.start()
+        yield servers
 
 
 def reads(server, topic):
@@ -289,7 +260,7 @@ def all_end(servers, ledger):
 def test_a_process_that_slept_past_its_session_lands_nothing_that_another_one_has_landed():
     broker, ledger, topic = shared(), Ledger(), "slept"
     broker.create(topic, 4)
-    with fleet(broker, topic, librdkafka={"session.timeout.ms": 6000}) as (first, other), Stream(broker, topic, ledger, 4) as stream:
+    with together(broker, topic, librdkafka={"session.timeout.ms": 6000}) as (first, other), Stream(broker, topic, ledger, 4) as stream:
         each_reads((first, other), topic)
         until("both have landed some", lambda: len({p[1] for p in places(landed(first))}) == 4, PATIENCE)
         first.signal(signal.SIGSTOP)
@@ -312,7 +283,7 @@ def told(server, name):
 def test_a_second_process_with_the_same_instance_is_told_by_the_older_one():
     broker, ledger, topic = shared(), Ledger(), "twins"
     broker.create(topic, 2)
-    with fleet(broker, topic, instance="pod-0") as (older, newer), Stream(broker, topic, ledger, 2) as stream:
+    with together(broker, topic, instance="pod-0") as (older, newer), Stream(broker, topic, ledger, 2) as stream:
         text = told(older, "kafka_refused")
         case.true("same `instance`" in text and "newer" in text, text)
         until("some has landed", lambda: len(landed(older)) > 200, PATIENCE, every=0.2)
@@ -327,7 +298,7 @@ def test_a_second_process_with_the_same_instance_is_told_by_the_older_one():
 def test_shares_by_range_stop_the_whole_group_and_lose_nothing():
     broker, ledger, topic = shared(), Ledger(), "range"
     broker.create(topic, 4)
-    with fleet(broker, topic, assignment="range", librdkafka={"session.timeout.ms": 6000}) as servers, Stream(broker, topic, ledger, 4) as stream:
+    with together(broker, topic, assignment="range", librdkafka={"session.timeout.ms": 6000}) as servers, Stream(broker, topic, ledger, 4) as stream:
         each_reads(servers, topic)
         until("some has landed", lambda: len(landed(servers[0])) > 200, PATIENCE, every=0.2)
         servers[1].stop()
@@ -351,38 +322,30 @@ def faulty(point, how):
     return {"MILLRACE_FAIL": f"{point}:{how}"}
 
 
+def goes_wrong(point, how, alert):
+    """It is told, and over by itself; the webhook goes on, and of what came meanwhile nothing is lost or doubled."""
+    broker, topic, ledger = shared(), point.replace("_", "-"), Ledger()
+    broker.create(topic, 2), broker.create(topic + "-beside")
+    with reading(broker, topic, topic + "-beside", env=faulty(point, how)) as server:
+        with Stream(broker, topic, ledger, 2) as stream:
+            until("it is told", lambda: f'"alert_opened","alert":"{alert}"' in server.log(), PATIENCE)
+            accepted(server, "hook")
+            wait_landed(server, "hook", timeout=PATIENCE)
+            stream.end()
+        broker.produce(topic + "-beside", batch(20, "beside"), ledger)
+        lands(server, ledger, timeout=90)
+        until("it is over", lambda: not [a for a in alerts(server) if a[0] == alert], PATIENCE)
+        exactly_once(server, ledger)
+
+
 def test_a_zone_without_room_costs_and_doubles_nothing():
-    broker = shared()
     for point, how in (("stage_create", "3-8:ENOSPC"), ("stage_write", "2-8:ENOSPC"), ("stage_sync", "2-6:EIO"), ("publish_rename", "2-8:EACCES")):
-        topic, ledger = point.replace("_", "-"), Ledger()
-        broker.create(topic, 2), broker.create(topic + "-beside")
-        with reading(broker, topic, topic + "-beside", env=faulty(point, how)) as server:
-            with Stream(broker, topic, ledger, 2) as stream:
-                until("it is told", lambda: '"alert_opened","alert":"zone_unwritable"' in server.log(), PATIENCE)
-                accepted(server, "hook")
-                wait_landed(server, "hook", timeout=PATIENCE)
-                stream.end()
-            broker.produce(topic + "-beside", batch(20, "beside"), ledger)
-            lands(server, ledger, timeout=90)
-            until("it is over", lambda: not [a for a in alerts(server) if a[0] == "zone_unwritable"], PATIENCE)
-            exactly_once(server, ledger)
+        goes_wrong(point, how, "zone_unwritable")
 
 
 def test_a_store_that_refuses_costs_and_doubles_nothing():
-    broker = shared()
     for point, how in (("decide_begin", "3-6:EIO"), ("decide_commit", "3-6:EIO"), ("decide_committed", "3-6:EIO")):
-        topic, ledger = point.replace("_", "-"), Ledger()
-        broker.create(topic, 2), broker.create(topic + "-beside")
-        with reading(broker, topic, topic + "-beside", env=faulty(point, how)) as server:
-            with Stream(broker, topic, ledger, 2) as stream:
-                until("it is told", lambda: '"alert_opened","alert":"state_failed"' in server.log(), PATIENCE)
-                accepted(server, "hook")
-                wait_landed(server, "hook", timeout=PATIENCE)
-                stream.end()
-            broker.produce(topic + "-beside", batch(20, "beside"), ledger)
-            lands(server, ledger, timeout=90)
-            until("it is over", lambda: not [a for a in alerts(server) if a[0] == "state_failed"], PATIENCE)
-            exactly_once(server, ledger)
+        goes_wrong(point, how, "state_failed")
 
 
 if __name__ == "__main__":

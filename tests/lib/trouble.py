@@ -1,59 +1,47 @@
 # SPDX-License-Identifier: Apache-2.0
 """What stories of a Kafka cluster in trouble share: a broker that soon does what brokers do in their own time, a server that reads it beside a webhook, what the server tells,
 and what has landed, to which ledgers are held. The source of a story is called events."""
-import atexit
-import contextlib
-import functools
 import json
-import os
 import re
-import sys
+import signal
 import threading
 
 import case
+import kafka
 import state
 from deliver import accepted, wait_landed
-from kafka import Broker, Ledger
-from server import Home, Server, config, until, webhook
+from server import running, until, webhook
 from zone import Reader
 
 # deletion, cleaning and the end of transactions are looked for every half a second, not every few minutes
-IMPATIENT = ["log.retention.check.interval.ms=500", "log.initial.task.delay.ms=100", "log.cleaner.backoff.ms=200", "log.segment.delete.delay.ms=100",
-             "transaction.abort.timed.out.transaction.cleanup.interval.ms=500"]
+IMPATIENT = ("log.retention.check.interval.ms=500", "log.initial.task.delay.ms=100", "log.cleaner.backoff.ms=200", "log.segment.delete.delay.ms=100",
+             "transaction.abort.timed.out.transaction.cleanup.interval.ms=500")
 SOON = {"topic.metadata.refresh.interval.ms": 1000}
 PATIENCE = 60
 
 
-@functools.cache
 def shared():
     """The broker of all stories that neither stop it nor ask who comes."""
-    broker = Broker(settings=IMPATIENT).start()
-    atexit.register(broker.stop)
-    return broker
+    return kafka.lasting(settings=IMPATIENT)
 
 
 def source(broker, *topics, brokers=None, **options):
     return {"kafka": {"brokers": brokers or [broker.bootstrap], "topics": list(topics), **options}}
 
 
-@contextlib.contextmanager
-def reading(broker, *topics, env=None, top=None, start=True, **options):
+def reading(broker, *topics, env=None, start=True, **options):
     """A server with the source `events`, and a webhook beside it; in a group of its own, so that no story waits for members of another one."""
-    with Home("mr-kafka") as home:
-        sources = {"events": source(broker, *topics, **{"group": topics[0], **options}), "github": webhook()}
-        server = Server(home, config(home, sources, **(top or {})), env=env)
-        try:
-            if start:
-                server.start()
-            yield server
-            if server.alive():
-                server.stop()
-            server.sanitized()
-        except BaseException:
-            print(server.tail(), file=sys.stderr)
-            raise
-        finally:
-            server.kill9()
+    return running({"events": source(broker, *topics, **{"group": topics[0], **options}), "github": webhook()}, "mr-kafka", env, start)
+
+
+def takes_config(server, restart):
+    """What stands in server.cfg, by a restart or by a reload."""
+    server.write_config()
+    if restart:
+        server.stop()
+        server.start()
+    else:
+        server.signal(signal.SIGHUP)
 
 
 def batch(n, text, partition=0):
@@ -63,13 +51,9 @@ def batch(n, text, partition=0):
 # -- what is told -----------------------------------------------------------------------------------------------
 
 
-def status(server):
-    return json.loads(server.get("/api/status").text)
-
-
 def alerts(server):
     """The open ones, {(name, source, stream): text}."""
-    return {(a["name"], a["source"], a.get("stream") or ""): a["text"] for a in status(server)["alerts"]}
+    return {(a["name"], a["source"], a.get("stream") or ""): a["text"] for a in server.status()["alerts"]}
 
 
 def counted(server):
@@ -99,7 +83,7 @@ def closes(server, name, stream="", timeout=PATIENCE):
 
 def partitions(server, topic):
     """{number: what /api/status says of it}"""
-    found = next(s for s in status(server)["sources"] if s["name"] == "events")
+    found = next(s for s in server.status()["sources"] if s["name"] == "events")
     return {p["partition"]: p for p in found.get("partitions", []) if p["topic"] == topic}
 
 
@@ -155,11 +139,6 @@ def goes_on(server, broker, topic, ledger):
     accepted(server, f"hook {len(ledger.delivered)}")
     lands(server, ledger)
     wait_landed(server, f"hook {len(ledger.delivered)}")
-
-
-def ran(done):
-    case.equal(done.returncode, 0, f"{done.args}: {done.stderr.decode()}")
-    return done.stdout.decode()
 
 
 class Stream:
