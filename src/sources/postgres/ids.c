@@ -60,9 +60,10 @@ void pg_met_free(struct pg_met *met)
     free(met);
 }
 
-void pg_met_add(struct pg_met *met, uint32_t id)
+void pg_met_add(struct pg_met *met, uint64_t x, uint64_t end)
 {
-    if (met->any && met->last == id)
+    uint32_t id = (uint32_t)x;
+    if ((met->any && met->last == id) || end - x >= UINT64_C(1) << 31)
         return;
     met->any = true;
     met->last = id;

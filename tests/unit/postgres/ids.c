@@ -94,7 +94,7 @@ static void add(struct rig *r, int64_t l, const uint64_t *ids, size_t n)
 {
     struct pg_met *met = pg_met_new();
     for (size_t i = 0; i < n; i++) {
-        pg_met_add(met, (uint32_t)ids[i]);
+        pg_met_add(met, ids[i], ids[i] + 1);
         if (!has(r, l, ids[i])) {
             assert_true(r->count < PAIRS);
             r->pairs[r->count++] = (struct pair){l, ids[i]};
@@ -210,16 +210,32 @@ static void nothing_met_is_nothing_kept(void **state)
     assert_int_equal(r->kept_count, 0);
     assert_true(pg_ids_count(r->ids) == 0 && pg_ids_bytes(r->ids) == 0);
     struct pg_met *met = pg_met_new();
-    pg_met_add(met, 9);
+    pg_met_add(met, 9, 10);
     pg_ids_pieces(r->ids, 7, met, keep, r); /* no such bucket */
     assert_int_equal(r->kept_count, 0);
-    pg_met_add(met, 9);
-    pg_met_add(met, 0);
-    pg_met_add(met, 9);
+    pg_met_add(met, 9, 10);
+    pg_met_add(met, 0, 10);
+    pg_met_add(met, 9, 10);
     assert_true(pg_met_count(met) == 2);
     pg_met_free(met);
     pg_ids_forget(r->ids, 1 << 20, NULL, NULL);
     rig_free(r);
+}
+
+static void ids_whose_half_comes_again_are_not_kept(void **state)
+{
+    const uint64_t end = UINT64_C(7) << 32, half = UINT64_C(1) << 31;
+    struct pg_met *met = pg_met_new();
+    (void)state;
+    pg_met_add(met, end - half, end);
+    pg_met_add(met, end - half - 1, end);
+    pg_met_add(met, end - 2 * half, end);
+    pg_met_add(met, 0, end); /* frozen */
+    assert_true(pg_met_count(met) == 0);
+    pg_met_add(met, end - half + 1, end);
+    pg_met_add(met, end - 1, end);
+    assert_true(pg_met_count(met) == 2);
+    pg_met_free(met);
 }
 
 static void a_piece_goes_when_its_highest_id_is_below(void **state)
@@ -257,7 +273,7 @@ static void the_fullest_pieces_fit(void **state)
         uint64_t count = 0;
         for (uint32_t i = 0; i < 65536; i++)
             if (kind == 0 || (kind == 1 && i % 2) || (kind == 2 && i % 3) || (kind == 3 && one_in(&c, 2))) {
-                pg_met_add(met, 0xffff0000 + i); /* the last piece there is */
+                pg_met_add(met, 0xffff0000 + i, UINT64_C(1) << 32); /* the last piece there is */
                 count++;
             }
         pg_ids_add(r->ids, 1, met);
@@ -457,6 +473,7 @@ const struct CMUnitTest ids_tests[] = {
     cmocka_unit_test(a_row_has_landed_where_its_range_was_read),
     cmocka_unit_test(only_pieces_that_have_changed_are_told),
     cmocka_unit_test(nothing_met_is_nothing_kept),
+    cmocka_unit_test(ids_whose_half_comes_again_are_not_kept),
     cmocka_unit_test(a_piece_goes_when_its_highest_id_is_below),
     cmocka_unit_test(the_fullest_pieces_fit),
     cmocka_unit_test(damaged_pieces_are_refused_or_harmless),

@@ -48,6 +48,7 @@ static void says(const char *text, const struct pg_position *p)
     json_t *o = json_loads(text, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
     if (!o)
         fail_msg("%s: %s", text, error.text);
+    assert_true(number_at(o, "v", -1) == p->version);
     assert_true(number_at(o, "x", -1) == (int64_t)p->x);
     assert_true(number_at(o, "end", 0) == (int64_t)p->end);
     assert_true(number_at(o, "l", MR_NO_TIME) == p->l);
@@ -109,6 +110,7 @@ static void a_position_is_what_it_was(void **state)
     (void)state;
     pg_position_init(&p);
     is_kept(&p);
+    p.version = INT64_MAX;
     p.x = INT64_MAX;
     p.end = INT64_MAX;
     p.l = MR_NO_TIME + 1;
@@ -199,7 +201,7 @@ static void what_is_no_position_is_refused(void **state)
 {
     static const char *const bad[] = {
         "", "null", "5", "\"x\"", "[]", "{", "{}}", "{\"x\":1,}",
-        "{\"x\":-1}", "{\"x\":\"7\"}", "{\"x\":1.5}", "{\"x\":1e3}", "{\"x\":null}", "{\"x\":9223372036854775808}", "{\"x\":[]}",
+        "{\"v\":-1}", "{\"v\":\"1\"}", "{\"x\":-1}", "{\"x\":\"7\"}", "{\"x\":1.5}", "{\"x\":1e3}", "{\"x\":null}", "{\"x\":9223372036854775808}", "{\"x\":[]}",
         "{\"end\":-1}", "{\"end\":\"7\"}", "{\"swept\":-1}", "{\"swept\":true}", "{\"swept_at\":-1}", "{\"swept_at\":\"now\"}",
         "{\"l\":-9223372036854775808}", "{\"l\":\"2026-11-01\"}", "{\"l\":null}", "{\"l\":9223372036854775808}", "{\"newest\":-9223372036854775808}", "{\"newest\":{}}",
         "{\"timeline\":-1}", "{\"timeline\":4294967296}", "{\"database\":-1}", "{\"database\":4294967296}", "{\"relation\":4294967296}", "{\"relation\":\"a\"}", "{\"node\":4294967296}", "{\"node\":-7}",
