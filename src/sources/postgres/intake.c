@@ -259,7 +259,7 @@ static enum mr_code stage_row(struct intake *f, struct intake_part *part, struct
     if (stage(f, part, &row, at_us, err) != MR_OK)
         return err->code;
     if (part->met)
-        pg_met_add(part->met, row.id);
+        pg_met_add(part->met, row.x, part->end);
     part->rows++;
     part->late += part->rule == INTAKE_WALK && row.x < part->late_below;
     if (row.watermark != PG_ALL && row.watermark != INT64_MAX && row.watermark > part->newest)
