@@ -59,6 +59,8 @@ struct pool {
     struct want *wants;
     struct mr_backoff backoff;
     uint64_t retry_at_ms;
+    uint64_t unreachable_since_ms;
+    const char *what;  /* whom it reaches, for alerts: NULL, or "primary" */
     bool opening, closing;
     struct mr_err err; /* of the last try */
 };
@@ -239,7 +241,6 @@ struct postgres {
     uint32_t database;
     int64_t page;             /* bytes */
     bool standby;
-    uint64_t unreachable_since_ms;
     struct mr_cell *conflicts, *hidden, *replica_lag, *xid_age;
 };
 
@@ -328,7 +329,7 @@ void sql_session(struct mr_buf *sql, const struct stream *s); /* BEGIN and what 
 void sql_copy(struct mr_buf *sql, const struct stream *s, const struct relation *r, const char *where, struct intake_part *part);
 
 /* -- trouble.c */
-void trouble_connect(struct postgres *pg, const struct mr_err *err); /* MR_OK: it answers */
+void trouble_connect(struct pool *p, const struct mr_err *err);      /* MR_OK: it answers */
 void trouble_stream(struct stream *s, const struct mr_err *err);     /* MR_OK: it runs again */
 void trouble_probed(struct stream *s);
 void trouble_age(struct postgres *pg);
