@@ -33,6 +33,7 @@ struct pg_probe {
     size_t stragglers_count;
     char (*prepared)[48];  /* "p<xid>" */
     size_t prepared_count;
+    int64_t prepared_since; /* when the first of them was prepared; 0: there is none */
     int64_t hidden;        /* sessions of which we may see nothing */
 };
 

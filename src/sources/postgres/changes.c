@@ -31,6 +31,7 @@ static void note(struct relation *r, const char *change, struct mr_str column, s
     r->events = strdup(mr_buf_cstr(&line));
     assert(r->events);
     mr_buf_free(&line);
+    r->s->told_ms = mr_loop_now_ms(r->s->pg->loop);
     mr_alert_open(r->s->pg->loop->alerts, MR_A_POSTGRES_SCHEMA, r->s->pg->name, r->s->name, "%s: %s %.*s", r->part, change, column.p ? (int)column.n : 0, column.p ? column.p : "");
 }
 

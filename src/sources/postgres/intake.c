@@ -116,6 +116,11 @@ static bool is_new(const struct intake_part *part, const struct row *row)
     }
 }
 
+static bool is_late(const struct intake_part *part, const struct row *row)
+{
+    return (part->rule == INTAKE_WALK || part->rule == INTAKE_PULL) && row->x < part->late_below;
+}
+
 static void put_key(struct intake *f)
 {
     for (size_t i = 0; i < f->keys; i++) {
@@ -212,7 +217,7 @@ static enum mr_code stage(struct intake *f, struct intake_part *part, const stru
     put_position(f, part, row);
     if (line->failed)
         return mr_err_set(err, MR_ENOMEM, "no memory for the key of a row");
-    if (part->rule == INTAKE_WALK && row->x < part->late_below)
+    if (is_late(part, row))
         members[count++] = (struct mr_member){"late", MR_STR("true")};
     if (f->omitted.n) {
         members[count++] = (struct mr_member){"omitted", mr_buf_str(&f->omitted)};
@@ -261,7 +266,7 @@ static enum mr_code stage_row(struct intake *f, struct intake_part *part, struct
     if (part->met)
         pg_met_add(part->met, row.x, part->end);
     part->rows++;
-    part->late += part->rule == INTAKE_WALK && row.x < part->late_below;
+    part->late += is_late(part, &row);
     if (row.watermark != PG_ALL && row.watermark != INT64_MAX && row.watermark > part->newest)
         part->newest = row.watermark;
     return MR_OK;

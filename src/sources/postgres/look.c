@@ -20,7 +20,7 @@ static const int64_t SMALL_BYTES = INT64_C(1) << 30;
 
 static void put_server(struct mr_buf *sql)
 {
-    mr_buf_puts(sql, "SELECT (SELECT system_identifier FROM pg_catalog.pg_control_system())::text, (SELECT timeline_id FROM pg_catalog.pg_control_checkpoint()), d.oid, "
+    mr_buf_puts(sql, "SELECT (SELECT system_identifier FROM pg_catalog.pg_control_system())::text, pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text, d.oid, "
                      "pg_catalog.pg_is_in_recovery(), pg_catalog.age(d.datfrozenxid), pg_catalog.current_setting('block_size') FROM pg_catalog.pg_database d "
                      "WHERE d.datname = pg_catalog.current_database(); ");
 }
@@ -53,7 +53,7 @@ void look_stamp(struct mr_buf *sql, const struct stream *s)
 static void take_server(struct postgres *pg, PGresult *r)
 {
     snprintf(pg->server, sizeof pg->server, "%s", PQgetvalue(r, 0, 0));
-    pg->timeline = strtoll(PQgetvalue(r, 0, 1), NULL, 10);
+    pg->xmax = strtoull(PQgetvalue(r, 0, 1), NULL, 10);
     pg->database = (uint32_t)strtoul(PQgetvalue(r, 0, 2), NULL, 10);
     pg->standby = PQgetvalue(r, 0, 3)[0] == 't';
     pg->page = strtoll(PQgetvalue(r, 0, 5), NULL, 10);
@@ -138,6 +138,14 @@ static void name_columns(struct stream *s)
     mr_buf_free(&json);
 }
 
+/* What gives the bound of a range its unit: another one, and the bounds of old say nothing. */
+static void name_watermark(struct stream *s)
+{
+    s->by[0] = 0;
+    if (s->watermark)
+        snprintf(s->by, sizeof s->by, "%.40s %" PRIu32 " %" PRId64 " %.30s", s->watermark->name, s->watermark->base_oid, s->unit_us, s->zoned ? s->o->time_zone : "UTC");
+}
+
 static enum mr_code missing(const struct stream *s, const char *what, const char *name, struct mr_err *err)
 {
     for (size_t i = 0; i < s->columns.hidden_count; i++)
@@ -195,6 +203,8 @@ static void use(struct stream *s, enum pg_method method, const char *why)
                                                    : "rows wait for the oldest open transaction; change data capture would not"));
     s->method = method;
     s->method_why = why;
+    if (method == PG_XID)
+        mr_alert_close(s->pg->loop->alerts, MR_A_POSTGRES_STRAGGLER, s->pg->name, s->name);
 }
 
 static enum mr_code choose_method(struct stream *s, struct mr_err *err)
@@ -267,6 +277,7 @@ static void on_end(void *arg, const struct mr_err *err, const char *state)
         if (s->watermark)
             s->watermark = &s->watermark_column; /* it need not be among those that are kept */
         name_columns(s);
+        name_watermark(s);
         s->looked_ms = mr_loop_now_ms(s->pg->loop);
         run_go_on(s);
         return;
@@ -329,7 +340,12 @@ void look(struct stream *s)
 {
     struct mr_buf sql;
     s->state = STREAM_LOOKING;
+    s->looked_now = true;
     s->err = (struct mr_err){0};
+    if (pg_conn_version(s->link->conn) < 140000) {
+        run_fail(s, &(struct mr_err){.code = MR_ECONFIG, .msg = "the server is older than Postgres 14: it cannot be read in chunks"});
+        return;
+    }
     mr_buf_init(&sql, 4 << 20);
     if (s->o->query) {
         const struct pg_query q = {.on_result = on_empty, .on_end = on_empty_end, .arg = s};

@@ -205,6 +205,8 @@ static void validate_stream(const char *name, const struct pg_stream_options *s,
         mr_config_error(errors, at, "source %s: stream %s: method exact needs a watermark", name, s->name);
     if ((s->method == PG_WINDOW || (s->query && s->mode != PG_SNAPSHOT)) && !s->watermark)
         mr_config_error(errors, at, "source %s: stream %s: method window needs a watermark", name, s->name);
+    if (s->null_watermark == PG_NULL_FAIL && (s->method == PG_WINDOW || (s->query && s->mode != PG_SNAPSHOT)))
+        mr_config_error(errors, at, "source %s: stream %s: by window rows without a watermark are not seen: null_watermark cannot be `fail`", name, s->name);
     if (s->deletes && s->key.count == 0)
         mr_config_error(errors, at, "source %s: stream %s: deletes need a key", name, s->name);
     if (s->deletes && s->mode == PG_SNAPSHOT)

@@ -54,7 +54,7 @@ static void put_time(struct mr_buf *json, const char *name, int64_t us)
 
 static void put_walk(const struct pg_walk *w, struct mr_buf *json)
 {
-    mr_buf_printf(json, ",\"walk\":{\"kind\":\"%s\",\"lo\":%" PRIu64 ",\"hi\":%" PRIu64 ",\"pages\":%" PRId64 ",\"done\":[", kinds[w->kind], w->lo, w->hi, w->pages);
+    mr_buf_printf(json, ",\"walk\":{\"kind\":\"%s\",\"lo\":%" PRIu64 ",\"hi\":%" PRIu64 ",\"pages\":%" PRId64 ",\"node\":%" PRIu32 ",\"done\":[", kinds[w->kind], w->lo, w->hi, w->pages, w->node);
     for (size_t i = 0; i < w->done_count; i++)
         mr_buf_printf(json, "%s[%" PRId64 ",%" PRId64 "]", i ? "," : "", w->done[i].from, w->done[i].to);
     mr_buf_puts(json, "]}");
@@ -69,6 +69,12 @@ void pg_position_put(const struct pg_position *p, struct mr_buf *json)
     if (p->server[0])
         mr_buf_printf(json, ",\"server\":\"%s\",\"timeline\":%" PRId64 ",\"database\":%" PRIu32 ",\"relation\":%" PRIu32 ",\"node\":%" PRIu32, p->server, p->timeline, p->database,
                       p->relation, p->node);
+    if (p->lsn)
+        mr_buf_printf(json, ",\"lsn\":%" PRId64, p->lsn);
+    if (p->by[0]) {
+        mr_buf_puts(json, ",\"by\":");
+        mr_json_put_string(json, mr_str_c(p->by));
+    }
     if (p->columns) {
         mr_buf_puts(json, ",\"columns\":");
         mr_buf_puts(json, p->columns);
@@ -135,12 +141,13 @@ static bool get_held(struct mr_str json, struct pg_position *p)
 static bool get_walk(struct mr_str json, struct pg_position *p, struct mr_err *err)
 {
     struct mr_json_slice walk = mr_json_at(json, MR_STR("/walk")), kind = mr_json_at(json, MR_STR("/walk/kind")), done = mr_json_at(json, MR_STR("/walk/done")), one;
-    int64_t lo = 0, hi = 0, pages = 0;
+    int64_t lo = 0, hi = 0, pages = 0, node = 0;
     struct mr_json_iter it;
     struct mr_str key;
     if (walk.type == MR_JSON_ABSENT)
         return true;
-    if (!number(json, "/walk/lo", 0, INT64_MAX, &lo, err) || !number(json, "/walk/hi", 0, INT64_MAX, &hi, err) || !number(json, "/walk/pages", 0, UINT32_MAX, &pages, err))
+    if (!number(json, "/walk/lo", 0, INT64_MAX, &lo, err) || !number(json, "/walk/hi", 0, INT64_MAX, &hi, err) || !number(json, "/walk/pages", 0, UINT32_MAX, &pages, err) ||
+        !number(json, "/walk/node", 0, UINT32_MAX, &node, err))
         return false;
     for (int k = PG_WALK_FIRST; k <= PG_WALK_SWEEP; k++)
         if (kind.type == MR_JSON_STRING && kind.raw.n == strlen(kinds[k]) + 2 && memcmp(kind.raw.p + 1, kinds[k], kind.raw.n - 2) == 0)
@@ -152,6 +159,7 @@ static bool get_walk(struct mr_str json, struct pg_position *p, struct mr_err *e
     p->walk.lo = (uint64_t)lo;
     p->walk.hi = (uint64_t)hi;
     p->walk.pages = pages;
+    p->walk.node = (uint32_t)node;
     mr_json_iter(&it, done);
     while (mr_json_next(&it, &key, &one)) {
         struct pg_span span = {0};
@@ -172,6 +180,15 @@ static bool get_texts(struct mr_str json, struct pg_position *p)
         memcpy(p->server, server.raw.p + 1, server.raw.n - 2);
     else if (server.type != MR_JSON_ABSENT)
         return false;
+    struct mr_json_slice by = mr_json_at(json, MR_STR("/by"));
+    struct mr_buf text;
+    mr_buf_init(&text, 4096);
+    if (by.type != MR_JSON_ABSENT && (!mr_json_string(by, &text) || text.failed || text.n >= sizeof p->by)) {
+        mr_buf_free(&text);
+        return false;
+    }
+    memcpy(p->by, text.p ? text.p : "", text.n);
+    mr_buf_free(&text);
     if (columns.type == MR_JSON_ARRAY) {
         p->columns = strndup(columns.raw.p, columns.raw.n);
         assert(p->columns);
@@ -185,7 +202,7 @@ static bool get(struct mr_str json, struct pg_position *p, struct mr_err *err)
 {
     int64_t x = 0, end = 0, swept = 0, database = 0, relation = 0, node = 0;
     struct mr_json_slice runs = mr_json_at(json, MR_STR("/runs"));
-    if (!number(json, "/v", 0, INT64_MAX, &p->version, err) || !number(json, "/x", 0, INT64_MAX, &x, err) || !number(json, "/end", 0, INT64_MAX, &end, err) || !number(json, "/l", MR_NO_TIME + 1, INT64_MAX, &p->l, err) || !number(json, "/timeline", 0, UINT32_MAX, &p->timeline, err) ||
+    if (!number(json, "/v", 0, INT64_MAX, &p->version, err) || !number(json, "/x", 0, INT64_MAX, &x, err) || !number(json, "/end", 0, INT64_MAX, &end, err) || !number(json, "/l", MR_NO_TIME + 1, INT64_MAX, &p->l, err) || !number(json, "/timeline", 0, UINT32_MAX, &p->timeline, err) || !number(json, "/lsn", 0, INT64_MAX, &p->lsn, err) ||
         !number(json, "/database", 0, UINT32_MAX, &database, err) || !number(json, "/relation", 0, UINT32_MAX, &relation, err) || !number(json, "/node", 0, UINT32_MAX, &node, err) ||
         !number(json, "/swept", 0, INT64_MAX, &swept, err) || !number(json, "/swept_at", 0, INT64_MAX, &p->swept_at, err) ||
         !number(json, "/newest", MR_NO_TIME + 1, INT64_MAX, &p->newest, err))
@@ -238,10 +255,10 @@ void pg_held_add(struct pg_position *p, const char *who, int64_t from)
 
 /* ---- walks ---- */
 
-void pg_walk_begin(struct pg_position *p, enum pg_walk_kind kind, uint64_t lo, uint64_t hi, int64_t pages)
+void pg_walk_begin(struct pg_position *p, enum pg_walk_kind kind, uint64_t lo, uint64_t hi, int64_t pages, uint32_t node)
 {
     pg_walk_end(p);
-    p->walk = (struct pg_walk){.kind = kind, .lo = lo, .hi = hi, .pages = pages};
+    p->walk = (struct pg_walk){.kind = kind, .lo = lo, .hi = hi, .pages = pages, .node = node};
 }
 
 void pg_walk_end(struct pg_position *p)

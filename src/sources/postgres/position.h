@@ -26,6 +26,7 @@ struct pg_walk {
     enum pg_walk_kind kind;
     uint64_t lo, hi;
     int64_t pages;
+    uint32_t node;         /* of the file that they are pages of */
     struct pg_span *done; /* apart, lowest first */
     size_t done_count;
 };
@@ -37,7 +38,9 @@ struct pg_position {
     int64_t l;           /* watermarks from here on are read: microseconds since 1970; MR_NO_TIME: all */
     char server[24];     /* its system identifier; "": not known */
     int64_t timeline;
+    int64_t lsn;         /* of the server's log, when it was read last; 0: not known */
     uint32_t database, relation, node;
+    char by[96];         /* the watermark, as far as it gives L its unit; "": none, or not known */
     char *columns;       /* JSON: [[name, type], …]; NULL: not known. Owned */
     struct pg_held *held;
     size_t held_count;
@@ -59,7 +62,7 @@ void pg_held_add(struct pg_position *p, const char *who, int64_t from);
 bool pg_held_find(const struct pg_position *p, const char *who);
 
 /* ---- walks ---- */
-void pg_walk_begin(struct pg_position *p, enum pg_walk_kind kind, uint64_t lo, uint64_t hi, int64_t pages);
+void pg_walk_begin(struct pg_position *p, enum pg_walk_kind kind, uint64_t lo, uint64_t hi, int64_t pages, uint32_t node);
 void pg_walk_end(struct pg_position *p);
 void pg_walk_done(struct pg_walk *w, struct pg_span span);
 /* The first pages, at most `most`, that are neither done nor in `out`. false: none are left. */

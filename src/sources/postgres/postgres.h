@@ -105,7 +105,9 @@ struct relation {
     bool there, indexed, toasted, lockable, heap;
     bool by_person;         /* its position was set by hand */
     bool root;              /* the very table of the config, not a partition or child */
-    bool went_back, sweep_now;
+    bool sweep_now;
+    bool catch_up;          /* a pull of it was cut after it had read much, or by a standby */
+    bool named;             /* its name still means it */
     bool again;             /* replay: it has a part of what is to land again */
     uint64_t again_lo, again_hi;
     char *again_where;      /* or NULL */
@@ -125,7 +127,6 @@ struct relation {
     struct intake_part part_now;
     int64_t from;           /* of the range, in the watermark's unit */
     uint32_t node_seen, node_now;
-    uint32_t walk_node;     /* its file, while it is walked through */
 };
 
 enum stream_state {
@@ -166,7 +167,6 @@ struct stream {
     uint64_t looked_ms;      /* 0: look first */
     struct mr_backoff backoff;
     unsigned failures;       /* in a row */
-    bool catch_up;           /* the last pull was cut after it had read much */
     struct mr_err err;       /* of the run that fails */
     struct want want, primary_want;
     struct link *link, *primary;
@@ -188,6 +188,12 @@ struct stream {
     bool noted;              /* what lands beside the rows was handed to the intake */
     uint32_t root_oid;
     char root_kind;
+    char by[96];             /* see pg_position */
+    bool looked_now;         /* in this run */
+    bool pulled;             /* in this run */
+    unsigned chunks_begun;   /* in this run */
+    uint64_t told_ms;        /* an alert that closes after a while was opened; 0: none */
+    int64_t wal_now, wal_fork, timeline_now; /* of the server that was read: its log's place, where it left another's log (-1: not known) */
     char stamp[40];          /* of the columns, as they were looked at */
     struct intake *intake;
     struct chunk *chunks;    /* of the walk that is under way */
@@ -237,7 +243,7 @@ struct postgres {
     int64_t again_from, again_to; /* watermarks, microseconds; again_to MR_NO_TIME: up to now */
     /* the server, as of the last look */
     char server[24];
-    int64_t timeline;
+    uint64_t xmax;
     uint32_t database;
     int64_t page;             /* bytes */
     bool standby;
@@ -274,6 +280,7 @@ void relation_load(struct relation *r);          /* run_go_on() or run_fail() */
 void relations_list(struct stream *s);           /* those that the store knows; the same */
 void relation_free(struct relation *r);
 void relation_anew(struct relation *r);          /* as if it had never been read */
+void relation_back(struct relation *r, uint64_t x); /* what has landed of transactions from x on does not count */
 struct relation *relation_of(struct stream *s, const char *part); /* made if it is new */
 struct decision { /* what is asked together; {0} at first */
     struct mr_move *moves;
@@ -295,7 +302,11 @@ void probe_free(struct pg_probe *p);
 /* -- pull.c */
 void pull(struct stream *s);
 void pull_bound(struct mr_buf *sql, const struct stream *s, int64_t us); /* a time as a value of the watermark's type, not above it */
-void pull_watermark(struct mr_buf *sql, const struct stream *s);         /* its column */
+/* "column op time": exact in any zone, for which an index is not used there. */
+void pull_compare(struct mr_buf *sql, const struct stream *s, const char *op, int64_t us);
+void sql_age(struct mr_buf *sql, const struct postgres *pg, uint64_t x);      /* of transactions from x on; nothing where that cannot be asked. sql.c */
+void sql_node(struct mr_buf *sql, const struct relation *r, bool first);      /* a row of VALUES for it */
+extern const char sql_nodes[];                                                /* what is made of them */
 void pull_decided(struct stream *s, const struct mr_err *err);
 void pull_drop(struct stream *s);
 bool pull_is_quiet(struct stream *s);            /* and nothing is left of it */

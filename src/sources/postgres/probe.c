@@ -27,29 +27,32 @@ void probe_free(struct pg_probe *p)
 
 static void put_pids(struct mr_buf *sql, const struct postgres *pg)
 {
-    const struct pool *pools[] = {&pg->readers, &pg->primary};
-    mr_buf_puts(sql, "pg_backend_pid()");
-    for (size_t k = 0; k < MR_COUNT(pools); k++)
-        for (size_t i = 0; i < pools[k]->count; i++)
-            if (pg_conn_pid(pools[k]->links[i].conn))
-                mr_buf_printf(sql, ",%d", pg_conn_pid(pools[k]->links[i].conn));
+    const struct pool *pool = pg->has_primary ? &pg->primary : &pg->readers; /* numbers of another machine mean others here */
+    mr_buf_puts(sql, "pg_catalog.pg_backend_pid()");
+    for (size_t i = 0; i < pool->count; i++)
+        if (pg_conn_pid(pool->links[i].conn))
+            mr_buf_printf(sql, ",%d", pg_conn_pid(pool->links[i].conn));
 }
 
 static void put_probe(struct mr_buf *sql, const struct stream *s)
 {
     const struct postgres *pg = s->pg;
     int64_t long_ms = s->method == PG_WINDOW && pg->o->hold_ms < pg->o->straggler_ms ? pg->o->hold_ms : pg->o->straggler_ms;
-    mr_buf_puts(sql, "SELECT (extract(epoch FROM pg_catalog.clock_timestamp())*1000000)::bigint; "
-                     "SELECT pg_snapshot_xmin(pg_current_snapshot())::text, "
-                     "CASE WHEN pg_is_in_recovery() THEN NULL ELSE pg_current_wal_insert_lsn()::text END, "
-                     "(SELECT coalesce(json_agg(transaction::text),'[]') FROM pg_prepared_xacts WHERE database = current_database()), "
-                     "count(*) FILTER (WHERE a.query = '<insufficient privilege>'), "
-                     "(extract(epoch FROM min(a.xact_start) FILTER (WHERE NOT a.long))*1000000)::bigint, "
-                     "coalesce(json_agg(json_build_array(a.pid, (extract(epoch FROM a.xact_start)*1000000)::bigint, a.usename, a.state)) FILTER (WHERE a.long), '[]') "
-                     "FROM (SELECT pid, xact_start, usename, state, query, xact_start IS NOT NULL AND xact_start < clock_timestamp() - ");
-    mr_buf_printf(sql, "interval '%" PRId64 " milliseconds' AS long FROM pg_stat_activity WHERE datname = current_database() AND pid NOT IN (", long_ms);
+    mr_buf_puts(sql, "SELECT (extract(epoch FROM pg_catalog.clock_timestamp())*1000000)::pg_catalog.int8; "
+                     "SELECT pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())::pg_catalog.text, "
+                     "CASE WHEN pg_catalog.pg_is_in_recovery() THEN NULL ELSE pg_catalog.pg_current_wal_insert_lsn()::pg_catalog.text END, "
+                     "pg_catalog.count(*) FILTER (WHERE a.query = '<insufficient privilege>' OR a.state = 'disabled'), "
+                     "(extract(epoch FROM pg_catalog.min(a.xact_start) FILTER (WHERE NOT a.long))*1000000)::pg_catalog.int8, "
+                     "coalesce(pg_catalog.json_agg(pg_catalog.json_build_array(a.pid, (extract(epoch FROM a.xact_start)*1000000)::pg_catalog.int8)) FILTER (WHERE a.long), '[]'), "
+                     "pg_catalog.pg_is_in_recovery(), (SELECT system_identifier FROM pg_catalog.pg_control_system())::pg_catalog.text "
+                     "FROM (SELECT pid, xact_start, state, query, xact_start IS NOT NULL AND xact_start < pg_catalog.clock_timestamp() - ");
+    mr_buf_printf(sql, "'%" PRId64 " milliseconds'::pg_catalog.interval AS long FROM pg_catalog.pg_stat_activity WHERE datname = pg_catalog.current_database() AND pid NOT IN (", long_ms);
     put_pids(sql, pg);
-    mr_buf_puts(sql, ") AND (backend_type IS NULL OR backend_type IN ('client backend','background worker','logical replication worker','parallel worker'))) a");
+    /* whatever may write, extensions' workers under names of their own as well */
+    mr_buf_puts(sql, ") AND (backend_type IS NULL OR backend_type NOT IN ('autovacuum worker','autovacuum launcher','walsender','walwriter','checkpointer','background writer',"
+                     "'startup','walreceiver','archiver','logger','logical replication launcher'))) a; "
+                     "SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_array(transaction::pg_catalog.text, (extract(epoch FROM prepared)*1000000)::pg_catalog.int8)), '[]') "
+                     "FROM pg_catalog.pg_prepared_xacts WHERE database = pg_catalog.current_database()");
 }
 
 /* ---- answers ---- */
@@ -61,11 +64,15 @@ static bool take_prepared(struct mr_str json, struct pg_probe *p)
     struct mr_json_slice one;
     mr_json_iter(&it, mr_json_at(json, MR_STR("")));
     while (mr_json_next(&it, &key, &one)) {
+        struct mr_json_slice id = mr_json_at(one.raw, MR_STR("/0"));
+        int64_t since;
         p->prepared = realloc(p->prepared, (p->prepared_count + 1) * sizeof *p->prepared);
         assert(p->prepared);
-        if (one.type != MR_JSON_STRING || one.raw.n < 3 || one.raw.n > 22)
+        if (id.type != MR_JSON_STRING || id.raw.n < 3 || id.raw.n > 22 || !mr_json_i64(mr_json_at(one.raw, MR_STR("/1")), &since))
             return false;
-        snprintf(p->prepared[p->prepared_count++], sizeof *p->prepared, "p%.*s", (int)one.raw.n - 2, one.raw.p + 1);
+        snprintf(p->prepared[p->prepared_count++], sizeof *p->prepared, "p%.*s", (int)id.raw.n - 2, id.raw.p + 1);
+        if (p->prepared_since == 0 || since < p->prepared_since)
+            p->prepared_since = since;
     }
     return true;
 }
@@ -89,6 +96,29 @@ static bool take_stragglers(struct mr_str json, struct pg_probe *p)
     return true;
 }
 
+/* Just behind the head of a page there is nothing yet: a standby has replayed to the page before it. */
+static void take_lsn(struct stream *s, const char *text)
+{
+    unsigned high = 0, low = 0;
+    s->lsn[0] = 0;
+    if (sscanf(text, "%X/%X", &high, &low) == 2)
+        snprintf(s->lsn, sizeof s->lsn, "%X/%X", high, low % 8192 <= 40 ? low - low % 8192 : low);
+}
+
+/* Open transactions of another server, or of a standby, which shows none, would say that everything is over. */
+static void judge_server(struct stream *s, bool standby, const char *server)
+{
+    const struct postgres *pg = s->pg;
+    if (pg->has_primary && strcmp(server, pg->server) != 0) {
+        mr_err_set(&s->err, MR_EMISMATCH, "primary_dsn names the server %s, dsn a standby of %s", server, pg->server);
+    } else if (pg->has_primary && standby) {
+        mr_err_set(&s->err, MR_EBUSY, "primary_dsn names a standby: add target_session_attrs=read-write, or name the primary");
+    } else if (standby || strcmp(server, pg->server) != 0) {
+        s->looked_ms = 0;
+        mr_err_set(&s->err, MR_EFENCED, "another server answers than the one that was looked at");
+    }
+}
+
 static void on_result(void *arg, PGresult *r, size_t which)
 {
     struct stream *s = arg;
@@ -99,12 +129,18 @@ static void on_result(void *arg, PGresult *r, size_t which)
         p->now = strtoll(PQgetvalue(r, 0, 0), NULL, 10);
         return;
     }
+    if (which == 2) {
+        if (!take_prepared(mr_str_c(PQgetvalue(r, 0, 0)), p))
+            p->xmin = 0; /* told below */
+        return;
+    }
     p->xmin = strtoull(PQgetvalue(r, 0, 0), NULL, 10);
-    snprintf(s->lsn, sizeof s->lsn, "%s", PQgetvalue(r, 0, 1));
-    p->hidden = strtoll(PQgetvalue(r, 0, 3), NULL, 10);
-    p->oldest = PQgetisnull(r, 0, 4) ? MR_NO_TIME : strtoll(PQgetvalue(r, 0, 4), NULL, 10);
-    if (!take_prepared(mr_str_c(PQgetvalue(r, 0, 2)), p) || !take_stragglers(mr_str_c(PQgetvalue(r, 0, 5)), p))
-        p->xmin = 0; /* told below */
+    take_lsn(s, PQgetvalue(r, 0, 1));
+    p->hidden = strtoll(PQgetvalue(r, 0, 2), NULL, 10);
+    p->oldest = PQgetisnull(r, 0, 3) ? MR_NO_TIME : strtoll(PQgetvalue(r, 0, 3), NULL, 10);
+    if (!take_stragglers(mr_str_c(PQgetvalue(r, 0, 4)), p))
+        p->xmin = 0;
+    judge_server(s, PQgetvalue(r, 0, 5)[0] == 't', PQgetvalue(r, 0, 6));
 }
 
 /* ---- a standby ---- */
@@ -166,6 +202,8 @@ static void on_end(void *arg, const struct mr_err *err, const char *state)
         s->primary = NULL;
         pool_give(l);
     }
+    if (s->state != STREAM_ENDING && why.code == MR_OK)
+        why = s->err;
     if (s->state != STREAM_ENDING && why.code == MR_OK && (s->probe.xmin == 0 || s->probe.now == 0))
         mr_err_set(&why, MR_EMALFORMED, "the server's open transactions cannot be read from its answer");
     if (s->state == STREAM_ENDING || why.code != MR_OK) {
@@ -214,6 +252,7 @@ static void on_primary(struct want *w, struct link *link, const struct mr_err *e
 void probe(struct stream *s)
 {
     s->state = STREAM_PROBING;
+    s->err = (struct mr_err){0};
     probe_free(&s->probe);
     s->lsn[0] = 0;
     if (s->pg->has_primary) {

@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SQL_LIMIT = 64 << 20 };
+enum { SQL_LIMIT = 64 << 20, SLOW_BYTES_MS = 20000 /* 20 MB a second, of a disk that is busy */ };
 
 /* ---- what is asked ---- */
 
@@ -38,34 +38,45 @@ void pull_bound(struct mr_buf *sql, const struct stream *s, int64_t us)
     mr_buf_printf(sql, ", '%s'::pg_catalog.timestamptz) - '3 hours'::pg_catalog.interval)%s", time, form == PG_FORM_DATE ? "::pg_catalog.date" : "");
 }
 
-void pull_watermark(struct mr_buf *sql, const struct stream *s)
+static void put_column(struct mr_buf *sql, const struct stream *s)
 {
     mr_buf_puts(sql, "t.");
     pg_ident_put(sql, s->watermark->name);
 }
 
-static void put_age(struct mr_buf *sql, uint64_t x)
+void pull_compare(struct mr_buf *sql, const struct stream *s, const char *op, int64_t us)
 {
-    uint32_t id = (uint32_t)x;
-    mr_buf_printf(sql, "pg_catalog.age(t.xmin) BETWEEN 0 AND pg_catalog.age('%" PRIu32 "'::pg_catalog.xid)", id < 3 ? UINT32_MAX : id);
+    char time[28];
+    if (!s->zoned) {
+        put_column(sql, s);
+        mr_buf_printf(sql, " %s ", op);
+        pull_bound(sql, s, us);
+        return;
+    }
+    mr_time_text(us, time); /* the hour that comes twice is one and the same each time that it is asked */
+    mr_buf_puts(sql, "pg_catalog.timezone(");
+    sql_literal(sql, s->o->time_zone);
+    mr_buf_puts(sql, ", ");
+    put_column(sql, s);
+    mr_buf_printf(sql, "::pg_catalog.timestamp) %s '%s'::pg_catalog.timestamptz", op, time);
 }
 
 /* NULL and -infinity are older than all: they are always read, and told by their ids. */
 static void put_range(struct mr_buf *sql, const struct stream *s, int64_t from)
 {
     const enum pg_form form = s->watermark->form;
-    mr_buf_putc(sql, '(');
-    pull_watermark(sql, s);
+    mr_buf_puts(sql, sql->n ? " AND (" : "(");
+    put_column(sql, s);
     mr_buf_puts(sql, " >= ");
     pull_bound(sql, s, from);
     if (!s->watermark->not_null) {
         mr_buf_puts(sql, " OR ");
-        pull_watermark(sql, s);
+        put_column(sql, s);
         mr_buf_puts(sql, " IS NULL");
     }
     if (form == PG_FORM_DATE || form == PG_FORM_TIMESTAMP || form == PG_FORM_TIMESTAMPTZ) {
         mr_buf_puts(sql, " OR ");
-        pull_watermark(sql, s);
+        put_column(sql, s);
         mr_buf_puts(sql, " = ");
         pg_watermark_sql(form, INT64_MIN, sql);
     }
@@ -79,38 +90,30 @@ static void put_where(struct mr_buf *sql, const struct stream *s, const struct r
         return;
     }
     if (s->method == PG_WINDOW) {
-        pull_watermark(sql, s);
-        mr_buf_puts(sql, " < ");
-        pull_bound(sql, s, r->bounds.next);
+        pull_compare(sql, s, "<", r->bounds.next);
         if (r->bounds.from != MR_NO_TIME) {
             mr_buf_puts(sql, " AND ");
-            pull_watermark(sql, s);
-            mr_buf_puts(sql, " >= ");
-            pull_bound(sql, s, r->bounds.from);
+            pull_compare(sql, s, ">=", r->bounds.from);
         }
         return;
     }
     if (r->at.x)
-        put_age(sql, r->at.x);
-    if (s->method == PG_EXACT && r->bounds.from != MR_NO_TIME) {
-        mr_buf_puts(sql, r->at.x ? " AND " : "");
+        sql_age(sql, s->pg, r->part_now.lo);
+    if (r->bounds.from != MR_NO_TIME)
         put_range(sql, s, r->bounds.from);
-    }
     if (sql->n == 0)
         mr_buf_puts(sql, "true");
 }
 
-/* Has it been rewritten since the snapshot? Then the two numbers differ, and the snapshot may show it empty. */
 static void put_nodes(struct mr_buf *sql, const struct stream *s)
 {
-    const char *comma = "";
-    mr_buf_puts(sql, "SELECT oid, relfilenode, pg_catalog.pg_relation_filenode(oid) FROM pg_catalog.pg_class WHERE oid IN (");
+    bool first = true;
     for (const struct relation *r = s->relations; r; r = r->next)
         if (r->there && r->oid) {
-            mr_buf_printf(sql, "%s%" PRIu32, comma, r->oid);
-            comma = ",";
+            sql_node(sql, r, first);
+            first = false;
         }
-    mr_buf_puts(sql, *comma ? "); " : "0); ");
+    mr_buf_puts(sql, first ? "SELECT 1 WHERE false; " : ") v(oid, name) JOIN pg_catalog.pg_class c ON c.oid = v.oid; ");
 }
 
 static void put_from(struct mr_buf *sql, const struct stream *s, const struct relation *r)
@@ -123,6 +126,13 @@ static void put_from(struct mr_buf *sql, const struct stream *s, const struct re
     pull_bound(sql, s, r->bounds.from);
     mr_buf_puts(sql, ")*1000000)::pg_catalog.int8");
 }
+
+/* Who answers, and where its log is: a name may lead to another server at any time. */
+static const char server_of_now[] =
+    ", pg_catalog.pg_is_in_recovery(), (SELECT system_identifier FROM pg_catalog.pg_control_system())::text, "
+    "CASE WHEN pg_catalog.pg_is_in_recovery() THEN 0 ELSE ('x' || pg_catalog.substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 1, 8))::pg_catalog.bit(32)::pg_catalog.int4 END, "
+    "(CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn() ELSE pg_catalog.pg_current_wal_insert_lsn() END - '0/0'::pg_catalog.pg_lsn)::pg_catalog.int8, "
+    "(pg_catalog.pg_last_wal_replay_lsn() - '0/0'::pg_catalog.pg_lsn)::pg_catalog.int8";
 
 static void compose(struct stream *s, struct mr_buf *sql)
 {
@@ -137,6 +147,7 @@ static void compose(struct stream *s, struct mr_buf *sql)
         mr_buf_puts(sql, ", NULL");
     else
         look_stamp(sql, s);
+    mr_buf_puts(sql, server_of_now);
     for (const struct relation *r = s->relations; r; r = r->next)
         if (r->there)
             put_from(sql, s, r);
@@ -159,37 +170,62 @@ static void compose(struct stream *s, struct mr_buf *sql)
 
 static void take_nodes(struct stream *s, PGresult *r)
 {
+    for (struct relation *x = s->relations; x; x = x->next)
+        x->named = x->oid == 0;
     for (int i = 0; i < PQntuples(r); i++)
         for (struct relation *x = s->relations; x; x = x->next)
             if (x->there && x->oid == (uint32_t)strtoul(PQgetvalue(r, i, 0), NULL, 10)) {
                 x->node_seen = (uint32_t)strtoul(PQgetvalue(r, i, 1), NULL, 10);
                 x->node_now = (uint32_t)strtoul(PQgetvalue(r, i, 2), NULL, 10);
-                if (x->node_seen != x->node_now)
+                x->named = PQgetvalue(r, i, 3)[0] == 't';
+                if (x->node_seen != x->node_now || !x->named)
                     s->looked_ms = 0;
                 else if (x->at.node && x->node_seen && x->at.node != x->node_seen && !s->noted && !s->pg->replay)
                     look_rewritten(x);
             }
 }
 
-/* A server that has given out fewer ids than we have seen: a standby that is behind, or one that has lost what it had. */
-static void judge_ids(struct stream *s, struct relation *r)
+static void went_back(struct stream *s, struct relation *r, const char *what)
 {
-    if (s->xmax >= r->at.x)
+    mr_alert_open(s->pg->loop->alerts, MR_A_POSTGRES_WENT_BACK, s->pg->name, s->name, "%s: %s. Rows of its last %d transactions and of later ones land again", r->part, what, WENT_BACK_IDS);
+    s->told_ms = mr_loop_now_ms(s->pg->loop);
+    relation_back(r, s->xmin > WENT_BACK_IDS ? s->xmin - WENT_BACK_IDS : 0);
+    mr_err_set(&s->err, MR_EFENCED, "%s: %s", r->part, what);
+}
+
+/* A server that has given out fewer ids than we have seen, or whose log was another one's and left that before it came to where we had read. */
+static void judge_history(struct stream *s, struct relation *r)
+{
+    char what[200];
+    bool other = !s->pg->standby && r->at.timeline && r->at.timeline != s->timeline_now;
+    if (r->at.x == 0)
         return;
-    if (s->pg->standby && (r->at.timeline == 0 || r->at.timeline == s->pg->timeline)) {
+    if (s->pg->standby && s->xmax < r->at.x) {
         mr_err_set(&s->err, MR_EBUSY, "%s: the standby shows transactions up to %" PRIu64 ", %" PRIu64 " have been read already: it is behind", r->part, s->xmax, r->at.x);
-        return;
+    } else if (s->xmax < r->at.x) {
+        snprintf(what, sizeof what, "the server's transactions end at %" PRIu64 ", %" PRIu64 " have been read: it has lost some (a fail-over, a backup restored)", s->xmax, r->at.x);
+        went_back(s, r, what);
+    } else if (other && (s->wal_fork < 0 || r->at.lsn == 0 || r->at.lsn > s->wal_fork)) {
+        snprintf(what, sizeof what, "the server is on timeline %" PRId64 ", %" PRId64 " was read%s", s->timeline_now, r->at.timeline,
+                 s->wal_fork < 0 ? ": it may have lost transactions" : " to beyond where it left it: it has lost transactions");
+        went_back(s, r, what);
     }
-    mr_alert_open(s->pg->loop->alerts, MR_A_POSTGRES_WENT_BACK, s->pg->name, s->name,
-                  "%s: the server's transactions end at %" PRIu64 ", %" PRIu64 " have been read: it has lost some (a fail-over, a backup restored). Rows since then land again", r->part, s->xmax, r->at.x);
-    r->part_now.lo = s->xmin > WENT_BACK_IDS ? s->xmin - WENT_BACK_IDS : 0;
-    r->went_back = true;
+}
+
+/* A name that leads to several servers, a fail-over: what the last look said is of another one. */
+static bool same_server(struct stream *s, PGresult *result)
+{
+    if ((PQgetvalue(result, 0, 4)[0] == 't') == s->pg->standby && strcmp(PQgetvalue(result, 0, 5), s->pg->server) == 0)
+        return true;
+    s->looked_ms = 0;
+    mr_err_set(&s->err, MR_EFENCED, "another server answers than the one that was looked at");
+    return false;
 }
 
 static void on_result(void *arg, PGresult *result, size_t which)
 {
     struct stream *s = arg;
-    int column = 4;
+    int column = 9;
     if (which > 0) {
         take_nodes(s, result);
         return;
@@ -198,6 +234,11 @@ static void on_result(void *arg, PGresult *result, size_t which)
     s->xmax = strtoull(PQgetvalue(result, 0, 1), NULL, 10);
     s->snapshot_us = strtoll(PQgetvalue(result, 0, 2), NULL, 10);
     mr_time_text(s->snapshot_us, s->snapshot);
+    s->timeline_now = strtoll(PQgetvalue(result, 0, 6), NULL, 10);
+    s->wal_now = strtoll(PQgetvalue(result, 0, 7), NULL, 10);
+    s->wal_fork = PQgetisnull(result, 0, 8) ? -1 : strtoll(PQgetvalue(result, 0, 8), NULL, 10);
+    if (!same_server(s, result))
+        return;
     if (!PQgetisnull(result, 0, 3) && strcmp(PQgetvalue(result, 0, 3), s->stamp) != 0) {
         s->looked_ms = 0;
         mr_err_set(&s->err, MR_EFENCED, "the columns have changed");
@@ -209,10 +250,10 @@ static void on_result(void *arg, PGresult *result, size_t which)
         if (!PQgetisnull(result, 0, column))
             local = strtoll(PQgetvalue(result, 0, column), NULL, 10);
         column++;
-        r->from = s->method == PG_EXACT && by_time(s) ? pg_floor(s->watermark->form, s->unit_us, local) : PG_ALL;
+        r->from = s->method != PG_WINDOW && local != MR_NO_TIME ? pg_floor(s->watermark->form, s->unit_us, local) : PG_ALL;
         r->part_now.end = s->xmax;
         if (s->o->mode != PG_SNAPSHOT && s->method != PG_WINDOW && !s->pg->replay)
-            judge_ids(s, r);
+            judge_history(s, r);
     }
 }
 
@@ -239,19 +280,22 @@ static void on_end(void *arg, const struct mr_err *err, const char *state)
 {
     struct stream *s = arg;
     struct mr_err why = *err;
-    if (strcmp(state, "40001") == 0)
+    bool conflict = strcmp(state, "40001") == 0;
+    if (conflict)
         mr_cell_add(s->pg->conflicts, 1);
     if (s->intake)
         s->bytes_run += intake_bytes(s->intake);
     if (s->state == STREAM_ENDING || why.code != MR_OK || s->err.code != MR_OK) {
-        if (s->intake && intake_bytes(s->intake) > s->pg->o->chunk)
-            s->catch_up = true;
+        bool much = s->intake && intake_bytes(s->intake) > s->pg->o->chunk;
+        for (struct relation *r = s->relations; r; r = r->next)
+            r->catch_up |= much || conflict || why.code == MR_ETIMEDOUT; /* of those that are larger than a chunk */
         run_fail(s, s->err.code != MR_OK && s->state != STREAM_ENDING ? &s->err : &why);
         return;
     }
     for (const struct relation *r = s->relations; r; r = r->next)
-        if (r->there && r->node_seen != r->node_now) {
-            mr_err_set(&why, MR_EFENCED, "%s was rewritten or emptied while it was read", r->part);
+        if (r->there && (r->node_seen != r->node_now || !r->named)) {
+            s->looked_ms = 0;
+            mr_err_set(&why, MR_EFENCED, "%s was rewritten, emptied, renamed or dropped while it was read", r->part);
             run_fail(s, &why);
             return;
         }
@@ -274,17 +318,20 @@ static void move(struct stream *s, struct relation *r, struct decision *d)
     } else if (s->method == PG_WINDOW) {
         next->l = r->bounds.next;
     } else {
-        if (x > next->x || r->went_back)
+        if (x > next->x)
             next->x = x;
         if (s->method == PG_EXACT)
             next->l = r->bounds.next;
         if (first || s->method != PG_EXACT || s->o->mode == PG_APPEND || s->pg->o->sweep_ms == 0 || next->swept == 0) {
             next->swept = next->x; /* nothing is left for a sweep */
             next->swept_at = s->snapshot_us;
+            pg_walk_end(next);
         }
     }
+    snprintf(next->by, sizeof next->by, "%s", s->by);
+    next->lsn = s->wal_now;
     snprintf(next->server, sizeof next->server, "%s", s->pg->server);
-    next->timeline = s->pg->timeline;
+    next->timeline = s->timeline_now;
     if (p->rows)
         next->end = s->xmax;
     next->database = s->pg->database;
@@ -301,9 +348,9 @@ static void move(struct stream *s, struct relation *r, struct decision *d)
         first = true;
     }
     next->runs = s->history_next;
-    bool moves = first || p->rows || r->events || r->stale_count || r->went_back || s->o->mode == PG_SNAPSHOT || mr_loop_now_ms(s->pg->loop) - r->moved_ms >= QUIET_MOVE_MS;
+    bool moves = first || p->rows || r->events || r->stale_count || s->o->mode == PG_SNAPSHOT || mr_loop_now_ms(s->pg->loop) - r->moved_ms >= QUIET_MOVE_MS;
     pg_position_copy(&r->at, next);
-    r->went_back = false;
+    s->late_run += p->late;
     if (moves)
         decision_move(d, r, r->from, r->met);
 }
@@ -342,6 +389,8 @@ static void decide(struct stream *s)
             r->at.relation = 0; /* told; should it come back, it is read on */
             decision_move(&d, r, PG_ALL, NULL);
         }
+        if (r->part_now.omitted)
+            s->told_ms = mr_loop_now_ms(s->pg->loop);
         if (r->part_now.omitted)
             mr_alert_open(s->pg->loop->alerts, MR_A_POSTGRES_ROW_TOO_BIG, s->pg->name, s->name, "%s: %" PRId64 " rows have values above max_row, which were left out (`omitted` says which)", r->part,
                           r->part_now.omitted);
@@ -405,7 +454,7 @@ void pull_decided(struct stream *s, const struct mr_err *err)
         run_fail(s, err);
         return;
     }
-    s->catch_up = false;
+    s->pulled = true;
     run_pulled(s);
 }
 
@@ -425,9 +474,30 @@ bool pull_is_quiet(struct stream *s)
     for (struct relation *r = s->relations; r; r = r->next) {
         pg_met_free(r->met);
         r->met = NULL;
-        r->went_back = false;
     }
     return true;
+}
+
+/* The ranges of old are of another column, type or zone: what has landed of transactions that may come again is not known any more. */
+static void new_unit(struct relation *r)
+{
+    if (r->s->pg->replay || r->at.x == 0 || !r->at.by[0] || strcmp(r->at.by, r->s->by) == 0)
+        return;
+    mr_log_warn(r->s->pg->loop->log, r->s->pg->name, "another_watermark", MR_S("stream", r->s->name), MR_S("table", r->part), MR_S("was", r->at.by), MR_S("is", r->s->by));
+    int64_t timeline = r->at.timeline, lsn = r->at.lsn;
+    relation_back(r, r->at.x);
+    r->at.timeline = timeline;
+    r->at.lsn = lsn;
+}
+
+/* From ids to windows: whose transaction was still open may lie lower. */
+static void to_window(struct pg_position *p)
+{
+    for (size_t i = 0; i < p->held_count; i++)
+        if (p->held[i].from < p->l)
+            p->l = p->held[i].from;
+    p->held_count = 0;
+    p->x = p->swept = 0;
 }
 
 void pull(struct stream *s)
@@ -436,22 +506,36 @@ void pull(struct stream *s)
     const struct pg_query q = {.on_result = on_result, .on_copy_out = on_copy_out, .on_copy = on_copy, .on_end = on_end, .arg = s};
     int64_t skew_us = (s->o->skew_ms ? s->o->skew_ms : pg->o->skew_ms) * 1000, guard_us = pg->o->guard_ms * 1000;
     struct mr_buf sql;
+    int64_t pages = 0;
     s->state = STREAM_PULLING;
+    s->err = (struct mr_err){0};
     s->noted = false;
     s->copying = NULL;
     mr_buf_init(&sql, SQL_LIMIT);
     for (struct relation *r = s->relations; r; r = r->next) {
         if (!r->there)
             continue;
+        new_unit(r);
         pg_position_copy(&r->next_at, &r->at);
+        if (s->method == PG_WINDOW && r->next_at.x)
+            to_window(&r->next_at);
         r->bounds = (struct pg_bounds){.from = MR_NO_TIME, .next = MR_NO_TIME, .x = UINT64_MAX};
         if (s->o->mode != PG_SNAPSHOT && by_time(s) && s->method == PG_EXACT)
             r->bounds = pg_bounds_of(&r->next_at, &s->probe, skew_us, guard_us);
         else if (s->o->mode != PG_SNAPSHOT && by_time(s))
             r->bounds = pg_window_of(&r->next_at, &s->probe, skew_us, guard_us, pg->o->hold_ms * 1000);
+        else if (s->o->mode != PG_SNAPSHOT && !pg->replay && r->at.x == 0 && s->watermark) /* a person wants what has changed since */
+            r->bounds.from = r->at.l;
         r->node_seen = r->node_now = 0;
         r->met = pg_met_new();
-        r->part_now = (struct intake_part){.r = r, .lo = r->at.x, .hi = UINT64_MAX, .met = r->met, .newest = PG_ALL, .has_relation = !r->root};
+        r->part_now = (struct intake_part){.r = r, .lo = r->at.x, .hi = UINT64_MAX, .newest = PG_ALL, .has_relation = !r->root};
+        if (s->method == PG_XID && r->at.swept && r->at.swept < r->at.x) { /* it sweeps on its way */
+            r->part_now.lo = r->at.swept;
+            r->part_now.late_below = r->at.x;
+        }
+        if (s->o->mode != PG_SNAPSHOT && s->method != PG_WINDOW && !pg->replay)
+            r->part_now.met = r->met;
+        pages += r->pages;
         r->part_now.rule = s->o->mode == PG_SNAPSHOT ? INTAKE_SNAPSHOT : s->method == PG_WINDOW ? INTAKE_WINDOW : pg->replay ? INTAKE_REPLAY : INTAKE_PULL;
         if (pg->replay) {
             r->part_now.lo = pg->replay->moves.n ? r->again_lo : 0;
@@ -465,6 +549,7 @@ void pull(struct stream *s)
         return;
     }
     s->intake = intake_new(s, s->link->conn, s->snapshot, on_fed, s);
+    pg_conn_patience(s->link->conn, pages * pg->page / SLOW_BYTES_MS); /* a scan that finds nothing sends nothing */
     pg_conn_query(s->link->conn, mr_buf_cstr(&sql), &q);
     mr_buf_free(&sql);
 }

@@ -31,15 +31,11 @@ void replay_where(struct mr_buf *sql, const struct stream *s, const struct relat
         mr_buf_puts(sql, r->again_where ? r->again_where : "true");
         return;
     }
-    pull_watermark(sql, s);
-    mr_buf_puts(sql, " >= ");
-    pull_bound(sql, s, pg->again_from);
+    pull_compare(sql, s, ">=", pg->again_from);
     if (pg->again_to == MR_NO_TIME)
         return;
     mr_buf_puts(sql, " AND ");
-    pull_watermark(sql, s);
-    mr_buf_puts(sql, " < ");
-    pull_bound(sql, s, pg->again_to);
+    pull_compare(sql, s, "<", pg->again_to);
 }
 
 /* ---- a lost landing ---- */
@@ -87,14 +83,10 @@ static void take_range(struct relation *r, const struct pg_position *old, const 
         r->again_hi = walk->hi;
         put_spans(&where, walk, &old->walk, true);
     } else if (r->s->method == PG_WINDOW && r->s->watermark) {
-        pull_watermark(&where, r->s);
-        mr_buf_puts(&where, " < ");
-        pull_bound(&where, r->s, new->l);
+        pull_compare(&where, r->s, "<", new->l);
         if (old->l != MR_NO_TIME) {
             mr_buf_puts(&where, " AND ");
-            pull_watermark(&where, r->s);
-            mr_buf_puts(&where, " >= ");
-            pull_bound(&where, r->s, old->l);
+            pull_compare(&where, r->s, ">=", old->l);
         }
     }
     free(r->again_where);

@@ -46,11 +46,16 @@ static void let_link_go(struct stream *s)
 void run_fail(struct stream *s, const struct mr_err *err)
 {
     if (s->state != STREAM_ENDING) {
+        struct mr_err why = *err;
         s->state = STREAM_ENDING;
-        s->err = *err;
-        if (err->code == MR_EPERM && s->o->table)
-            mr_err_set(&s->err, MR_EPERM, "%.300s: %s", err->msg,
-                       strstr(err->msg, "row-level security") ? "ALTER ROLE … BYPASSRLS for the user of the dsn, or read a query: rows that are hidden would be missing without a word"
+        s->err = why;
+        if (mr_code_class(why.code) == MR_CLASS_USER && why.code != MR_EAUTH && !s->looked_now && s->looked_ms) {
+            s->looked_ms = 0; /* the tables are others, perhaps, than when they were looked at */
+            s->err.code = MR_EFENCED;
+        }
+        if (s->err.code == MR_EPERM && s->o->table)
+            mr_err_set(&s->err, MR_EPERM, "%.300s: %s", why.msg,
+                       strstr(why.msg, "row-level security") ? "ALTER ROLE … BYPASSRLS for the user of the dsn, or read a query: rows that are hidden would be missing without a word"
                                                               : "GRANT SELECT ON the table TO the user of the dsn; with rights on columns alone also GRANT SELECT (xmin, ctid)");
         drop(s);
     }
@@ -159,7 +164,8 @@ void run_begin(struct stream *s)
 {
     assert(s->state == STREAM_IDLE);
     s->state = STREAM_WAITING;
-    s->swept = false;
+    s->swept = s->looked_now = s->pulled = false;
+    s->chunks_begun = 0;
     s->rows_run = s->bytes_run = s->late_run = 0;
     s->want.got = on_link;
     pool_want(&s->pg->readers, &s->want);

@@ -25,6 +25,8 @@ void sql_session(struct mr_buf *sql, const struct stream *s)
     mr_buf_puts(sql, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL timezone TO 'UTC'; SET LOCAL datestyle TO 'ISO'; SET LOCAL intervalstyle TO 'iso_8601'; "
                      "SET LOCAL extra_float_digits TO 1; SET LOCAL bytea_output TO 'hex'; SET LOCAL jit TO off; SET LOCAL statement_timeout TO 0; SET LOCAL lock_timeout TO '2s'; "
                      "SET LOCAL idle_in_transaction_session_timeout TO '60s'; ");
+    if (pg_conn_version(s->link->conn) >= 170000)
+        mr_buf_puts(sql, "SET LOCAL transaction_timeout TO 0; ");
     if (!s->o->query) /* a query may name what it likes, and rows that it may not see it does not ask for */
         mr_buf_puts(sql, "SET LOCAL search_path TO pg_catalog; SET LOCAL row_security TO off; ");
 }
@@ -66,4 +68,25 @@ void sql_copy(struct mr_buf *sql, const struct stream *s, const struct relation 
             mr_buf_printf(sql, "%s(%s\n)", where ? " AND " : "", s->o->where); /* it may end in a comment */
     }
     mr_buf_puts(sql, ") TO STDOUT (FORMAT binary); ");
+}
+
+/* age() counts modulo 2^32 and is negative beyond half of that: then all is read, and told by the ids. */
+void sql_age(struct mr_buf *sql, const struct postgres *pg, uint64_t x)
+{
+    const uint64_t most = (UINT64_C(1) << 31) - (UINT64_C(1) << 24);
+    uint32_t id = (uint32_t)x;
+    if (pg->xmax > x && pg->xmax - x > most)
+        return;
+    mr_buf_printf(sql, "%spg_catalog.age(t.xmin) BETWEEN 0 AND pg_catalog.age('%" PRIu32 "'::pg_catalog.xid)", sql->n ? " AND " : "", id < 3 ? UINT32_MAX : id);
+}
+
+/* Has a relation been rewritten since the snapshot? Then its two numbers differ, and the snapshot may show it empty. Or is another one called by its name? */
+const char sql_nodes[] = "SELECT c.oid, c.relfilenode, pg_catalog.pg_relation_filenode(c.oid), c.oid IS NOT DISTINCT FROM pg_catalog.to_regclass(v.name)::pg_catalog.oid FROM (VALUES ";
+
+void sql_node(struct mr_buf *sql, const struct relation *r, bool first)
+{
+    mr_buf_puts(sql, first ? sql_nodes : ",");
+    mr_buf_printf(sql, "(%" PRIu32 "::pg_catalog.oid,", r->oid);
+    sql_literal(sql, r->sql);
+    mr_buf_puts(sql, ")");
 }

@@ -185,6 +185,17 @@ void relation_anew(struct relation *r)
     r->at.runs = runs;
 }
 
+void relation_back(struct relation *r, uint64_t x)
+{
+    pg_ids_clear(r->ids, forget_piece, r);
+    pg_walk_end(&r->at);
+    r->at.x = x < 3 ? 3 : x;
+    r->at.swept = r->at.x;
+    r->at.l = MR_NO_TIME;
+    r->at.lsn = r->at.timeline = 0;
+    r->at.held_count = 0;
+}
+
 /* Partitions that were there, and may be no more. */
 static void on_positions(void *arg, const struct mr_err *err, const struct mr_position *positions, size_t count)
 {

@@ -33,6 +33,7 @@ void streams_make(struct postgres *pg)
         s->schedule = postgres_schedule(pg->o, s->o);
         s->started_us = MR_NO_TIME;
         s->next_us = next_run(s, mr_wall_us());
+        s->told_ms = mr_loop_now_ms(pg->loop) + 1; /* what was open when the last process ended */
         s->backoff = mr_backoff_of(200, 30000);
         s->rows = mr_metric(m, MR_M_POSTGRES_ROWS, pg->name, s->name);
         s->bytes = mr_metric(m, MR_M_POSTGRES_BYTES, pg->name, s->name);
@@ -129,6 +130,8 @@ static void judge_counts(struct stream *s)
         if (r->there && r->at.newest > newest)
             newest = r->at.newest;
     }
+    if (!s->pulled)
+        return;
     mr_buf_init(&why, 4096);
     if (pg_expect_judge(&s->o->expect.rows, &s->history, s->rows_run, &why) != PG_USUAL)
         mr_alert_open(alerts, MR_A_POSTGRES_ROWS, s->pg->name, s->name, "%s", mr_buf_cstr(&why));
@@ -169,6 +172,8 @@ void stream_done(struct stream *s)
     measure(s);
     judge_counts(s);
     if (s->late_run)
+        s->told_ms = mr_loop_now_ms(s->pg->loop);
+    if (s->late_run)
         mr_alert_open(s->pg->loop->alerts, MR_A_POSTGRES_LATE, s->pg->name, s->name, "the sweep found %" PRId64 " row versions whose watermark lay below the range; they have landed, with `late`", s->late_run);
     s->once_done = true;
 }
@@ -181,7 +186,7 @@ void stream_fail(struct stream *s, const struct mr_err *err)
         s->next_us = 0; /* it did not take place */
         return;
     }
-    if (s->failures++ == 0)
+    if (s->failures++ == 0 || s->failing_since_ms == 0)
         s->failing_since_ms = now_ms;
     mr_cell_add(s->failed_pulls, 1);
     record(s, "failed", err->msg);

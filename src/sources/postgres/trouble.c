@@ -5,7 +5,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-enum { UNREACHABLE_MS = 10000, XID_AGE_WARN = 1500000000 };
+enum { CLOSE_MS = 3600000, UNREACHABLE_MS = 10000, XID_AGE_WARN = 1500000000 };
 
 void trouble_connect(struct pool *p, const struct mr_err *err)
 {
@@ -59,6 +59,9 @@ static void look_at_stragglers(const struct stream *s)
                       s->method != PG_WINDOW                   ? "what it commits lands then"
                       : open_us < s->pg->o->hold_ms * 1000 ? "rows wait for its end"
                                                                : "it is waited for no more (max_hold): what it commits with an older watermark is missed");
+    else if (s->probe.prepared_since && s->probe.now - s->probe.prepared_since > s->pg->o->straggler_ms * 1000)
+        mr_alert_open(alerts, MR_A_POSTGRES_STRAGGLER, s->pg->name, s->name, "transaction %s has been prepared for %" PRId64 " s and neither committed nor rolled back%s", s->probe.prepared[0] + 1,
+                      (s->probe.now - s->probe.prepared_since) / 1000000, s->probe.prepared_count > 1 ? " (or another of several)" : "");
     else
         mr_alert_close(alerts, MR_A_POSTGRES_STRAGGLER, s->pg->name, s->name);
 }
@@ -75,8 +78,21 @@ void trouble_probed(struct stream *s)
         mr_alert_close(alerts, MR_A_POSTGRES_HIDDEN, s->pg->name, s->name);
 }
 
+/* What is told of a moment closes after an hour. */
+static void close_old(struct stream *s)
+{
+    static const enum mr_alert_id ids[] = {MR_A_POSTGRES_LATE, MR_A_POSTGRES_SCHEMA, MR_A_POSTGRES_WENT_BACK, MR_A_POSTGRES_ROW_TOO_BIG};
+    if (s->told_ms == 0 || mr_loop_now_ms(s->pg->loop) - s->told_ms < CLOSE_MS)
+        return;
+    for (size_t i = 0; i < MR_COUNT(ids); i++)
+        mr_alert_close(s->pg->loop->alerts, ids[i], s->pg->name, s->name);
+    s->told_ms = 0;
+}
+
 void trouble_age(struct postgres *pg)
 {
+    for (size_t i = 0; i < pg->streams_count; i++)
+        close_old(&pg->streams[i]);
     double age = mr_cell_value(pg->xid_age);
     if (age > XID_AGE_WARN)
         mr_alert_open(pg->loop->alerts, MR_A_POSTGRES_XID_AGE, pg->name, NULL, "the oldest transaction id of the database is %.0f ids old: is vacuum kept from its work?", age);

@@ -35,7 +35,7 @@ struct chunk {
     struct intake *intake;
     struct intake_part part;
     uint32_t node_seen, node_now;
-    struct mr_err err;
+    bool other; /* server */
     uint64_t began_ms;
 };
 
@@ -61,7 +61,10 @@ bool walk_wanted(struct stream *s)
         if (!has_ids(r))
             continue;
         bool first = r->at.x == 0 && r->at.l == MR_NO_TIME && r->pages > chunk_pages(s);
-        if (r->at.walk.kind == PG_WALK_FIRST || r->at.walk.kind == PG_WALK_CATCH_UP || first || (s->catch_up && r->at.x && r->pages > chunk_pages(s)))
+        bool catch_up = r->catch_up && r->at.x && r->pages > chunk_pages(s);
+        if (catch_up && r->at.walk.kind == PG_WALK_SWEEP)
+            pg_walk_end(&r->at); /* a catch-up sweeps on its way */
+        if (r->at.walk.kind == PG_WALK_FIRST || r->at.walk.kind == PG_WALK_CATCH_UP || first || catch_up)
             s->walking = r;
     }
     return s->walking != NULL;
@@ -91,7 +94,7 @@ static bool sweeping(const struct stream *s)
 
 static bool give_way(const struct stream *s) /* a sweep can wait, a pull should not */
 {
-    return s->pg->paused || s->pg->draining || s->pg->stopping || (sweeping(s) && (s->wanted || mr_wall_us() >= s->next_us) && !s->pg->finishing);
+    return s->pg->paused || s->pg->draining || s->pg->stopping || (sweeping(s) && s->chunks_begun && (s->wanted || mr_wall_us() >= s->next_us) && !s->pg->finishing);
 }
 
 /* ---- a chunk ---- */
@@ -131,10 +134,12 @@ static void on_result(void *arg, PGresult *r, size_t which)
     struct chunk *c = arg;
     if (which == 0) {
         c->part.end = strtoull(PQgetvalue(r, 0, 0), NULL, 10);
+        c->other = (PQgetvalue(r, 0, 1)[0] == 't') != c->s->pg->standby || strcmp(PQgetvalue(r, 0, 2), c->s->pg->server) != 0;
         return;
     }
-    c->node_seen = (uint32_t)strtoul(PQgetvalue(r, 0, 0), NULL, 10);
-    c->node_now = (uint32_t)strtoul(PQgetvalue(r, 0, 1), NULL, 10);
+    bool named = PQntuples(r) == 1 && PQgetvalue(r, 0, 3)[0] == 't';
+    c->node_seen = named ? (uint32_t)strtoul(PQgetvalue(r, 0, 1), NULL, 10) : 0;
+    c->node_now = named ? (uint32_t)strtoul(PQgetvalue(r, 0, 2), NULL, 10) : 0;
 }
 
 static bool on_copy(void *arg, const char *row, size_t n)
@@ -147,9 +152,10 @@ static void rewritten(struct chunk *c)
 {
     struct relation *r = c->r;
     struct mr_err err;
-    mr_err_set(&err, MR_EBUSY, "%s was rewritten while it was walked through: the walk begins anew", r->part);
+    mr_err_set(&err, MR_EBUSY, "%s was rewritten, renamed or dropped while it was walked through: the walk begins anew", r->part);
     if (r->undecided == 0) {
         mr_alert_open(r->s->pg->loop->alerts, MR_A_POSTGRES_SCHEMA, r->s->pg->name, r->s->name, "%s; what it has landed lands again", err.msg);
+        c->s->told_ms = mr_loop_now_ms(r->s->pg->loop);
         pg_walk_end(&r->at);
     }
     c->s->looked_ms = 0;
@@ -167,11 +173,17 @@ static void on_end(void *arg, const struct mr_err *err, const char *state)
         chunk_failed(c, err);
         return;
     }
-    if (c->node_seen != c->node_now || (c->r->walk_node && c->node_now != c->r->walk_node)) {
+    if (c->other) {
+        struct mr_err other;
+        mr_err_set(&other, MR_EFENCED, "another server answers than the one that was looked at");
+        s->looked_ms = 0;
+        chunk_failed(c, &other);
+        return;
+    }
+    if (c->node_seen != c->node_now || c->node_now != c->r->at.walk.node) {
         rewritten(c);
         return;
     }
-    c->r->walk_node = c->node_now;
     intake_end(c->intake);
 }
 
@@ -181,6 +193,8 @@ static void end_walk(struct relation *r)
     enum pg_walk_kind kind = p->walk.kind;
     if (kind != PG_WALK_SWEEP)
         p->x = p->walk.hi;
+    if (kind == PG_WALK_FIRST)
+        p->node = p->walk.node;
     p->swept = p->walk.hi;
     p->swept_at = mr_wall_us();
     r->sweep_now = false;
@@ -213,11 +227,10 @@ static void on_fed(void *arg, const struct mr_err *err)
     c->state = CHUNK_DECIDING;
     if (!r->at.server[0]) {
         snprintf(r->at.server, sizeof r->at.server, "%s", s->pg->server);
-        r->at.timeline = s->pg->timeline;
         r->at.database = s->pg->database;
         r->at.relation = r->oid;
     }
-    r->at.node = c->node_now;
+    snprintf(r->at.by, sizeof r->at.by, "%s", s->by);
     if (!r->at.columns)
         r->at.columns = strdup(s->columns_json);
     pg_walk_done(&r->at.walk, c->span);
@@ -242,8 +255,12 @@ void walk_decided(struct chunk *c, const struct mr_err *err)
     chunk_free(c);
     if (s->state == STREAM_ENDING || why.code != MR_OK)
         run_fail(s, &why);
-    else
+    else {
+        s->failures = 0; /* it gets on */
+        s->failing_since_ms = 0;
+        mr_backoff_reset(&s->backoff);
         more(s);
+    }
 }
 
 static void start(struct chunk *c)
@@ -252,9 +269,8 @@ static void start(struct chunk *c)
     const struct pg_walk *w = &c->r->at.walk;
     const struct pg_query q = {.on_result = on_result, .on_copy = on_copy, .on_end = on_end, .arg = c};
     struct mr_buf sql;
-    char where[256];
-    uint32_t lo = (uint32_t)w->lo;
     c->state = CHUNK_READING;
+    s->chunks_begun++;
     c->began_ms = mr_loop_now_ms(s->pg->loop);
     c->part = (struct intake_part){
         .r = c->r, .rule = INTAKE_WALK, .lo = w->lo, .hi = w->hi, .late_below = c->r->at.x, .newest = PG_ALL, .has_relation = !c->r->root};
@@ -263,12 +279,16 @@ static void start(struct chunk *c)
     sql_session(&sql, s);
     if (c->r->lockable)
         mr_buf_printf(&sql, "LOCK TABLE ONLY %s IN ACCESS SHARE MODE; ", c->r->sql);
-    mr_buf_puts(&sql, "SELECT pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text; ");
-    int n = snprintf(where, sizeof where, "t.ctid >= '(%" PRId64 ",0)'::pg_catalog.tid AND t.ctid < '(%" PRId64 ",0)'::pg_catalog.tid", c->span.from, c->span.to);
+    mr_buf_puts(&sql, "SELECT pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text, pg_catalog.pg_is_in_recovery(), (SELECT system_identifier FROM pg_catalog.pg_control_system())::text; ");
+    struct mr_buf where;
+    mr_buf_init(&where, 4096);
+    mr_buf_printf(&where, "t.ctid >= '(%" PRId64 ",0)'::pg_catalog.tid AND t.ctid < '(%" PRId64 ",0)'::pg_catalog.tid", c->span.from, c->span.to);
     if (w->lo)
-        snprintf(where + n, sizeof where - (size_t)n, " AND pg_catalog.age(t.xmin) BETWEEN 0 AND pg_catalog.age('%" PRIu32 "'::pg_catalog.xid)", lo < 3 ? UINT32_MAX : lo);
-    sql_copy(&sql, s, c->r, where, &c->part);
-    mr_buf_printf(&sql, "SELECT relfilenode, pg_catalog.pg_relation_filenode(oid) FROM pg_catalog.pg_class WHERE oid = %" PRIu32 "; COMMIT", c->r->oid);
+        sql_age(&where, s->pg, w->lo);
+    sql_copy(&sql, s, c->r, mr_buf_cstr(&where), &c->part);
+    mr_buf_free(&where);
+    sql_node(&sql, c->r, true);
+    mr_buf_puts(&sql, ") v(oid, name) JOIN pg_catalog.pg_class c ON c.oid = v.oid; COMMIT");
     pg_conn_query(c->link->conn, mr_buf_cstr(&sql), &q);
     mr_buf_free(&sql);
 }
@@ -361,7 +381,6 @@ static void more(struct stream *s)
     }
     s->in_more = false;
     if (s->state == STREAM_WALKING && !s->chunks && (r->at.walk.kind == PG_WALK_NONE || give_way(s))) {
-        r->walk_node = 0;
         run_walked(s);
     }
 }
@@ -372,6 +391,7 @@ static void on_bound(void *arg, PGresult *r, size_t which)
     (void)which;
     s->xmin = strtoull(PQgetvalue(r, 0, 0), NULL, 10);
     s->walking->pages = strtoll(PQgetvalue(r, 0, 1), NULL, 10) / s->pg->page;
+    s->walking->node_now = (uint32_t)strtoul(PQgetvalue(r, 0, 2), NULL, 10);
 }
 
 static void on_bound_end(void *arg, const struct mr_err *err, const char *state)
@@ -383,15 +403,15 @@ static void on_bound_end(void *arg, const struct mr_err *err, const char *state)
         run_fail(s, err);
         return;
     }
-    if (r->at.x && sweep_due(s, r) && !s->catch_up)
-        pg_walk_begin(&r->at, PG_WALK_SWEEP, r->at.swept, r->at.x, r->pages);
+    if (r->at.x && sweep_due(s, r) && !r->catch_up)
+        pg_walk_begin(&r->at, PG_WALK_SWEEP, r->at.swept, r->at.x, r->pages, r->node_now);
     else if (r->at.x)
-        pg_walk_begin(&r->at, PG_WALK_CATCH_UP, r->at.swept && r->at.swept < r->at.x ? r->at.swept : r->at.x, s->xmin, r->pages);
+        pg_walk_begin(&r->at, PG_WALK_CATCH_UP, r->at.swept && r->at.swept < r->at.x ? r->at.swept : r->at.x, s->xmin, r->pages, r->node_now);
     else
-        pg_walk_begin(&r->at, PG_WALK_FIRST, 0, s->xmin, r->pages);
-    mr_log_info(s->pg->loop->log, s->pg->name, "walk", MR_S("stream", s->name), MR_S("table", r->part), MR_S("kind", r->at.x == 0 ? "first" : s->catch_up ? "catch_up" : "sweep"),
+        pg_walk_begin(&r->at, PG_WALK_FIRST, 0, s->xmin, r->pages, r->node_now);
+    mr_log_info(s->pg->loop->log, s->pg->name, "walk", MR_S("stream", s->name), MR_S("table", r->part), MR_S("kind", r->at.x == 0 ? "first" : r->catch_up ? "catch_up" : "sweep"),
                 MR_I("pages", r->pages), MR_I("lo", r->at.walk.lo), MR_I("hi", r->at.walk.hi));
-    s->catch_up = false;
+    r->catch_up = false;
     if (r->pages == 0)
         end_walk(r);
     more(s);
@@ -400,16 +420,15 @@ static void on_bound_end(void *arg, const struct mr_err *err, const char *state)
 void walk(struct stream *s)
 {
     struct relation *r = s->walking;
-    char sql[256];
+    char sql[400];
     const struct pg_query q = {.on_result = on_bound, .on_end = on_bound_end, .arg = s};
     s->state = STREAM_WALKING;
-    r->walk_node = r->at.walk.kind != PG_WALK_NONE ? r->at.node : 0;
     if (r->at.walk.kind != PG_WALK_NONE) {
         more(s);
         return;
     }
     snprintf(sql, sizeof sql,
-             "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())::text, pg_catalog.pg_relation_size(%" PRIu32 "); COMMIT", r->oid);
+             "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())::text, pg_catalog.pg_relation_size(%" PRIu32 "), pg_catalog.pg_relation_filenode(%" PRIu32 "); COMMIT", r->oid, r->oid);
     pg_conn_query(s->link->conn, sql, &q);
 }
 
