@@ -108,8 +108,7 @@ def test_a_dsn_in_every_form():
         with open(service, "w") as f:
             f.write(f"[shop]\nhost=127.0.0.1\nport={at}\ndbname={s.db}\nuser={READER}\n")
         for n, (dsn, password) in enumerate([(f"postgres://{READER}@127.0.0.1:{at}/{s.db}", True), (f"postgresql://{READER}@127.0.0.1:{at}/{s.db}?application_name=x", True),
-                                             ("${env:MRT_DSN}", False), ("service=shop", True), (f"host=127.0.0.1,127.0.0.1 port=1,{at} dbname={s.db} user={READER}", True),
-                                             (f"host=127.0.0.1 port={at} dbname={s.db} user={READER} password=${{env:MRT_PG_PASSWORD}}", False)]):
+                                             ("${env:MRT_DSN}", False), ("service=shop", True), (f"host=127.0.0.1,127.0.0.1 port=1,{at} dbname={s.db} user={READER}", True)]):
             s.server.extra_env = {"PGSERVICEFILE": service, "MRT_DSN": s.primary.dsn(s.db)}
             s.options.pop("password", None)
             s.change(dsn=dsn, **({"password": "${env:MRT_PG_PASSWORD}"} if password else {}))
@@ -219,11 +218,11 @@ def test_a_run_with_unusually_few_or_many_rows_is_told():
     with shop({"orders": orders(expect={"rows": {"drop": 0.5, "rise": 3, "zero": 3}})}, *ORDERS) as s:
         n = 0
         for _ in range(8):
-            s.sql("INSERT INTO orders SELECT n FROM generate_series(%s, %s) n", n, n + 99)
+            s.sql(f"INSERT INTO orders SELECT n FROM generate_series({n}, {n + 99}) n")
             n += 100
             s.pull()
         case.true("postgres_rows_unusual" not in s.cli("status"), "usual so far")
-        s.sql("INSERT INTO orders SELECT n FROM generate_series(%s, %s) n", n, n + 999)
+        s.sql(f"INSERT INTO orders SELECT n FROM generate_series({n}, {n + 999}) n")
         n += 1000
         case.equal(len(s.pull()), 1000, "they land all the same")
         case.true("postgres_rows_unusual" in s.cli("status"), s.cli("status"))

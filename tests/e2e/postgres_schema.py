@@ -11,7 +11,7 @@ import case  # noqa: E402
 import replica  # noqa: E402
 from pulled import Watch  # noqa: E402
 from pulls import ORDERS, busy, datas, ids, only, orders, shop  # noqa: E402
-from replica import BLIND, READER, SECRET  # noqa: E402
+from replica import BLIND, READER  # noqa: E402
 
 OTHER = "CREATE TABLE other (id int PRIMARY KEY, updated_at timestamptz DEFAULT now())"
 
@@ -283,7 +283,7 @@ def test_a_blind_reader_under_writers():
 
 def test_exact_for_a_reader_who_may_not_see_others_is_refused_or_read_by_ids_and_never_lossy():
     with shop({"orders": orders(method="exact")}, *ORDERS) as s:
-        s.change(dsn=s.primary.dsn(s.db, BLIND, SECRET), password=None)
+        s.change(dsn=s.primary.dsn(s.db, BLIND, None))
         late = s.begin("SELECT now()")
         s.sql("INSERT INTO orders VALUES (1)")
         done = s.server.cli("run", "--once")

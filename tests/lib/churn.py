@@ -23,8 +23,8 @@ TEXTS = ("plain", "", None, "quote\" and \\ back", "line\nand\r\ttab", "\u2028 \
 STAMPS = [("now", "now()")] * 6 + [("clock", "clock_timestamp()")] * 3 + [("statement", "statement_timestamp()"), ("second", "date_trunc('second', now())"),
           ("second", "date_trunc('second', now())"), ("behind", "now() - interval '{skew} s'"), ("ahead", "now() + interval '3 days'")]
 # Such as no reader by watermark finds but by looking through the whole table.
-STALE = [("stale", "now() - interval '3 days'"), ("stale", "now() - interval '{skew} s' - interval '20 s'")]
-ODD = [("null", "NULL"), ("infinity", "'infinity'"), ("-infinity", "'-infinity'"), ("bc", "'0044-03-15 12:00:00+00 BC'")]
+STALE = [("stale", "now() - interval '3 days'"), ("stale", "now() - interval '{skew} s' - interval '20 s'"), ("bc", "'0044-03-15 12:00:00+00 BC'")]
+ODD = [("null", "NULL"), ("infinity", "'infinity'"), ("-infinity", "'-infinity'")]
 
 
 def make(session, table, partitions=0):

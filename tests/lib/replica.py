@@ -11,7 +11,7 @@ server and reader that can be cut or held up.
     with primary.session("shop") as s: s.execute(...)
 """
 import os
-import selectors
+import select
 import signal
 import socket
 import struct
@@ -87,6 +87,12 @@ class Node(Postgres):
     def activity(self, where, user=READER):
         """Rows of its sessions: (pid, state, query)"""
         return self.rows(f"SELECT pid, state, query FROM pg_stat_activity WHERE usename = %s AND ({where})", user)
+
+    def end_prepared(self, decide=lambda gid: True):
+        """Commits the prepared transactions of all databases, or rolls back those of which decide(gid) is not true."""
+        for gid, database in self.rows("SELECT gid, database FROM pg_prepared_xacts"):
+            with self.session(database) as s:
+                s.execute(names.SQL("COMMIT PREPARED {}" if decide(gid) else "ROLLBACK PREPARED {}").format(names.Literal(gid)))
 
     def reload(self):
         self.process.send_signal(signal.SIGHUP)
@@ -166,12 +172,6 @@ class Primary(Node):
     def lsn(self):
         return self.value("SELECT pg_current_wal_insert_lsn()::text")
 
-    def end_prepared(self, decide=lambda gid: True):
-        """Commits the prepared transactions of all databases, or rolls back those of which decide(gid) is not true."""
-        for gid, database in self.rows("SELECT gid, database FROM pg_prepared_xacts"):
-            with self.session(database) as s:
-                s.execute(names.SQL("COMMIT PREPARED {}" if decide(gid) else "ROLLBACK PREPARED {}").format(names.Literal(gid)))
-
 
 class Standby(Node):
     """By streaming, from a base backup. A slot keeps what it has not had."""
@@ -224,12 +224,10 @@ class Way:
 
     def __init__(self, port, host="127.0.0.1"):
         self.target, self.port = (host, port), free_port()
-        self.limit, self.stalled, self.refused, self.resets, self.passed = None, False, False, 0, 0
-        self.pairs, self.lock, self.halt = {}, threading.Lock(), False
-        self.listener = socket.create_server(("127.0.0.1", self.port), reuse_port=False)
-        self.listener.setblocking(False)
-        self.poll = selectors.DefaultSelector()
-        self.poll.register(self.listener, selectors.EVENT_READ, None)
+        self.limit, self.stalled, self.refused, self.resets, self.passed, self.halt = None, False, False, 0, 0, False
+        self.pairs, self.lock = set(), threading.Lock()
+        self.listener = socket.create_server(("127.0.0.1", self.port))
+        self.listener.settimeout(0.05)
         self.thread = threading.Thread(target=self.run, daemon=True)
         self.thread.start()
 
@@ -241,6 +239,7 @@ class Way:
 
     def close(self):
         self.halt = True
+        self.cut()
         self.thread.join(5)
         self.listener.close()
 
@@ -261,83 +260,84 @@ class Way:
 
     def cut(self):
         with self.lock:
-            for pair in set(self.pairs.values()):
+            for pair in self.pairs:
                 pair.doomed = True
 
     def open(self):
         """How many there are."""
-        return len(set(self.pairs.values()))
-
-    # on its thread
-
-    class Pair:
-        def __init__(self, near, far):
-            self.near, self.far, self.came, self.doomed = near, far, 0, False
+        with self.lock:
+            return len(self.pairs)
 
     def run(self):
         while not self.halt:
-            for key, _ in self.poll.select(0.05):
-                if key.fileobj is self.listener:
-                    self.accept()
-                elif not self.stalled:
-                    self.move(key.data, key.fileobj)
-            if self.stalled:
-                time.sleep(0.02)
+            try:
+                near, _ = self.listener.accept()
+            except OSError:
+                continue
+            try:
+                if self.refused:
+                    raise OSError
+                far = socket.create_connection(self.target, 5)
+            except OSError:
+                reset(near)
+                continue
+            pair = Pair(self, near, far)
             with self.lock:
-                doomed = [p for p in set(self.pairs.values()) if p.doomed]
-            for pair in doomed:
-                self.resets += 1
-                self.drop(pair)
-        for pair in set(self.pairs.values()):
-            self.drop(pair)
-        self.poll.close()
+                self.pairs.add(pair)
+            pair.start()
 
-    def accept(self):
-        try:
-            near, _ = self.listener.accept()
-        except OSError:
-            return
-        if self.refused:
-            reset(near)
-            return
-        try:
-            far = socket.create_connection(self.target, 5)
-        except OSError:
-            reset(near)
-            return
-        pair = self.Pair(near, far)
-        with self.lock:
-            self.pairs[near] = self.pairs[far] = pair
-        for sock in (near, far):
-            sock.settimeout(20)
+
+class Pair:
+    """One connection: a thread for each direction, the last of which closes both ends."""
+
+    def __init__(self, way, near, far):
+        self.way, self.near, self.far = way, near, far
+        self.came, self.doomed, self.ended, self.left, self.lock = 0, False, False, 2, threading.Lock()
+
+    def start(self):
+        for sock in (self.near, self.far):
+            sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self.poll.register(sock, selectors.EVENT_READ, pair)
+        for ends in ((self.near, self.far), (self.far, self.near)):
+            threading.Thread(target=self.pump, args=ends, daemon=True).start()
 
-    def move(self, pair, sock):
-        if sock not in self.pairs:
-            return
-        other = pair.far if sock is pair.near else pair.near
+    def over(self):
+        return self.doomed or self.ended
+
+    def waits(self, readable=(), writable=()):
+        """Until one is ready; False when it is all over."""
+        while not self.over():
+            if self.way.stalled:
+                time.sleep(0.02)
+            elif any(select.select(readable, writable, [], 0.05)[:2]):
+                return True
+        return False
+
+    def pump(self, here, there):
         try:
-            data = sock.recv(65536)
-            if not data:
-                return self.drop(pair, orderly=True)
-            if sock is pair.far:
-                pair.came += len(data)
-                self.passed += len(data)
-                if self.limit is not None and pair.came > self.limit:
-                    self.resets += 1
-                    return self.drop(pair)
-            other.sendall(data)
+            while self.waits([here]):
+                data = here.recv(65536)
+                if not data:
+                    break
+                if here is self.far:
+                    self.came += len(data)
+                    self.way.passed += len(data)
+                    if self.way.limit is not None and self.came > self.way.limit:
+                        self.doomed = True
+                while data and self.waits((), [there]):
+                    data = data[there.send(data):]
         except OSError:
-            self.drop(pair)
-
-    def drop(self, pair, orderly=False):
-        for sock in (pair.near, pair.far):
-            if sock in self.pairs:
-                with self.lock:
-                    del self.pairs[sock]
-                self.poll.unregister(sock)
-                sock.close() if orderly else reset(sock)
+            pass
+        self.ended = True
+        with self.lock:
+            self.left -= 1
+            if self.left:
+                return
+        with self.way.lock:
+            self.way.pairs.discard(self)
+            self.way.resets += self.doomed
+        for sock in (self.near, self.far):
+            reset(sock) if self.doomed else sock.close()
 
 
 def reset(sock):
