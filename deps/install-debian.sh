@@ -6,7 +6,7 @@ set -eu
 
 build="gcc libc6-dev cmake ninja-build pkg-config libuv1-dev node-llhttp libyaml-dev libsqlite3-dev libzstd-dev zlib1g-dev libssl-dev libmbedtls-dev libcurl4-openssl-dev libexpat1-dev libpq-dev librdkafka-dev libroaring-dev zstd"
 test="$build clang-14 libclang-rt-14-dev libcmocka-dev libjansson-dev curl openssl python3 python3-venv sqlite3 strace faketime e2fsprogs mount nghttp2-client haproxy postgresql postgresql-client"
-python="duckdb==1.5.5 duckdb-extension-httpfs==1.5.5 confluent-kafka==2.16.1 croniter==7.0.0"
+python="duckdb==1.5.5 duckdb-extension-httpfs==1.5.5 confluent-kafka==2.16.1 croniter==7.0.0 psycopg[binary]==3.3.9"
 
 usage() {
     echo "usage: deps/install-debian.sh [build|test]" >&2

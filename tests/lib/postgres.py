@@ -36,20 +36,25 @@ def as_owner():
 
 class Postgres:
     def __init__(self, settings=()):
-        self.folder = tempfile.mkdtemp(prefix="mr-pg-")
-        self.data, self.port, self.process = os.path.join(self.folder, "data"), free_port(), None
+        self.place()
         secret = os.path.join(self.folder, "password")
         with open(secret, "w") as f:
             f.write(PASSWORD + "\n")
-        if os.geteuid() == 0:
-            for path in (self.folder, secret):
-                shutil.chown(path, "postgres", "postgres")
-        self.owner = as_owner()
+        self.own(secret)
         subprocess.run([*self.owner, tool("initdb"), "-D", self.data, "-U", "postgres", "-A", "scram-sha-256", f"--pwfile={secret}", "-E", "UTF8", "--locale=C.UTF-8",
                         "--no-sync"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd="/")
         with open(os.path.join(self.data, "postgresql.conf"), "a") as f:
             f.write("\n".join(["listen_addresses='127.0.0.1'", f"port={self.port}", f"unix_socket_directories='{self.folder}'", "shared_buffers=16MB", *settings, ""]))
         self.start()
+
+    def place(self):
+        self.folder, self.owner = tempfile.mkdtemp(prefix="mr-pg-"), as_owner()
+        self.data, self.port, self.process = os.path.join(self.folder, "data"), free_port(), None
+        self.own(self.folder)
+
+    def own(self, path):
+        if os.geteuid() == 0:
+            shutil.chown(path, "postgres", "postgres")
 
     @property
     def url(self):

@@ -1,0 +1,346 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A Postgres to read tables from: a primary that streams to a standby, roles that may see more or less, sessions for a test's own writers (psycopg), and a way between
+server and reader that can be cut or held up.
+
+    if __name__ == "__main__":
+        replica.ensure()                         # the system's Python has no client: goes on under the one that has
+        case.main(globals())
+
+    primary = Primary()
+    standby = Standby(primary)
+    with primary.session("shop") as s: s.execute(...)
+"""
+import os
+import selectors
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+
+import case
+from case import Skip
+from certs import Certs
+from postgres import PASSWORD, Postgres, tool
+from server import free_port, until
+
+try:
+    import psycopg
+    from psycopg import sql as names
+except ImportError:
+    psycopg = names = None
+
+BUILD = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "build"))
+# Who reads, and what they may: all there is, all but other sessions' times, nothing but what a story grants.
+READER, BLIND = "millrace", "blind"
+SECRET = "r3ad/er+of@tables"
+WORLD = ["wal_level=replica", "max_prepared_transactions=60", "max_connections=120", "deadlock_timeout=100ms", "fsync=off", "max_wal_senders=6", "wal_keep_size=64MB",
+         "autovacuum_naptime=5s", "log_min_messages=log", "restart_after_crash=on"]
+STANDBY = ["max_standby_streaming_delay=500ms", "wal_receiver_status_interval=1s", "wal_retrieve_retry_interval=100ms"]
+
+
+def ensure():
+    """Called first: where this Python lacks the client, the script goes on under one that has it, or ends as skipped."""
+    if psycopg:
+        return
+    for python in (os.environ.get("MILLRACE_DUCKDB_PYTHON"), os.path.join(BUILD, "venv", "bin", "python")):
+        if python and os.path.exists(python) and subprocess.run([python, "-c", "import psycopg"], capture_output=True).returncode == 0:
+            sys.stdout.flush()
+            os.execv(python, [python, *sys.orig_argv[1:]])
+    sys.exit(case.skipped("no Python with psycopg: deps/install-debian.sh test installs it"))
+
+
+def quoted(value):
+    """As a keyword's value in a connection string."""
+    return "'" + str(value).replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+class Node(Postgres):
+    """What primary and standby have in common."""
+
+    def dsn(self, database="postgres", user=READER, password=SECRET, port=None, **more):
+        """Keywords. Without a password it is left out."""
+        told = {"host": "127.0.0.1", "port": port or self.port, "user": user, "dbname": database, **({"password": password} if password else {}), **more}
+        return " ".join(f"{k}={quoted(v)}" for k, v in told.items())
+
+    def session(self, database="postgres", user="postgres", password=PASSWORD, autocommit=True, **more):
+        """A connection of psycopg's; as a context it ends."""
+        if not psycopg:
+            raise Skip("no psycopg: replica.ensure() comes first")
+        return psycopg.connect(self.dsn(database, user, password, connect_timeout=10, **more), autocommit=autocommit)
+
+    def rows(self, text, *values, database="postgres"):
+        """What a statement answers, in a session of its own; None of one that answers nothing."""
+        with self.session(database) as s:
+            done = s.execute(text, values or None)
+            return done.fetchall() if done.description else None
+
+    def value(self, text, *values, database="postgres"):
+        return self.rows(text, *values, database=database)[0][0]
+
+    def terminate(self, user=READER, where="true"):
+        """Ends the sessions of this user; how many there were."""
+        return self.value(f"SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = %s AND pid <> pg_backend_pid() AND ({where})", user)
+
+    def activity(self, where, user=READER):
+        """Rows of its sessions: (pid, state, query)"""
+        return self.rows(f"SELECT pid, state, query FROM pg_stat_activity WHERE usename = %s AND ({where})", user)
+
+    def reload(self):
+        self.process.send_signal(signal.SIGHUP)
+
+    def set(self, **settings):
+        """ALTER SYSTEM and reload."""
+        with self.session() as s:
+            for name, value in settings.items():
+                s.execute(names.SQL("ALTER SYSTEM SET {} = {}").format(names.Identifier(name), names.Literal(str(value))))
+            s.execute("SELECT pg_reload_conf()")
+
+    def crash(self):
+        """A backend dies by kill -9: the server ends all sessions and recovers by itself."""
+        with self.session() as s:
+            victim = s.info.backend_pid
+            os.kill(victim, signal.SIGKILL)
+        until("the server has recovered", lambda: self.psql("SELECT pg_is_in_recovery()", check=False) in ("f", "t"))
+
+    def restart(self, how=signal.SIGINT):
+        self.end(how)
+        self.start()
+
+    def log_text(self):
+        with open(os.path.join(self.folder, "server.log"), errors="replace") as f:
+            return f.read()
+
+
+class Primary(Node):
+    def __init__(self, settings=(), tls=False):
+        self.certs = None
+        super().__init__((*WORLD, *settings))
+        self.roles()
+        if tls:
+            self.speak_tls()
+
+    def roles(self):
+        with self.session() as s:
+            for name in (READER, BLIND):
+                s.execute(names.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(names.Identifier(name), names.Literal(SECRET)))
+            s.execute(f"GRANT pg_read_all_stats TO {READER}")
+
+    def speak_tls(self):
+        """A certificate for localhost by a CA of its own; TLS alone over TCP for the reader."""
+        self.certs = Certs(os.path.join(self.folder, "tls"))
+        self.certs.ca()
+        self.certs.leaf("server")
+        os.chmod(os.path.join(self.folder), 0o755) # the reader may be somebody else, and wants the CA
+        for path in (self.certs.key("server"), self.certs.crt("server"), self.certs.folder):
+            self.own(path)
+        os.chmod(self.certs.key("server"), 0o600)
+        self.set(ssl_cert_file=self.certs.crt("server"), ssl_key_file=self.certs.key("server"), ssl="on")
+        self.hba([f"hostnossl all {READER} all reject"])
+
+    def hba(self, first):
+        """Lines before all others of pg_hba.conf."""
+        path = os.path.join(self.data, "pg_hba.conf")
+        with open(path) as f:
+            old = f.read()
+        with open(path, "w") as f:
+            f.write("\n".join([*first, old]))
+        self.reload()
+
+    def database(self, name, *statements):
+        """A database of its own, made anew; the two readers may read all that its owner makes in it."""
+        with self.session() as s:
+            s.execute(names.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(names.Identifier(name)))
+            s.execute(names.SQL("CREATE DATABASE {} STRATEGY file_copy").format(names.Identifier(name)))
+        with self.session(name) as s:
+            s.execute(f"ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO {READER}, {BLIND}")
+            for statement in statements:
+                s.execute(statement)
+        return name
+
+    def freeze(self, database="postgres"):
+        self.rows("VACUUM (FREEZE)", database=database)
+
+    def lsn(self):
+        return self.value("SELECT pg_current_wal_insert_lsn()::text")
+
+    def end_prepared(self, decide=lambda gid: True):
+        """Commits the prepared transactions of all databases, or rolls back those of which decide(gid) is not true."""
+        for gid, database in self.rows("SELECT gid, database FROM pg_prepared_xacts"):
+            with self.session(database) as s:
+                s.execute(names.SQL("COMMIT PREPARED {}" if decide(gid) else "ROLLBACK PREPARED {}").format(names.Literal(gid)))
+
+
+class Standby(Node):
+    """By streaming, from a base backup. A slot keeps what it has not had."""
+    made = 0
+
+    def __init__(self, primary, settings=(), port=None):
+        """port: of a way to the primary."""
+        Standby.made += 1
+        self.primary, self.slot = primary, f"standby{Standby.made}"
+        self.place()
+        done = subprocess.run([*self.owner, tool("pg_basebackup"), "-D", self.data, "-d", primary.dsn("postgres", "postgres", PASSWORD, port), "-X", "stream", "-R", "-C", "-S", self.slot,
+                               "--checkpoint=fast", "--no-sync"], capture_output=True, text=True, cwd="/")
+        if done.returncode:
+            raise AssertionError(f"no base backup: {done.stderr}")
+        # a setting that was made by ALTER SYSTEM would come after these
+        with open(os.path.join(self.data, "postgresql.conf"), "a") as f:
+            f.write("\n".join([f"port={self.port}", f"unix_socket_directories='{self.folder}'", *STANDBY, *settings, ""]))
+        self.start()
+
+    def replayed(self, lsn):
+        return self.value("SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn", lsn)
+
+    def catch_up(self, timeout=30):
+        """Waits until it shows what the primary shows now."""
+        lsn = self.primary.lsn()
+        until(f"the standby has replayed up to {lsn}", lambda: self.replayed(lsn), timeout)
+
+    def pause(self):
+        self.rows("SELECT pg_wal_replay_pause()")
+        until("replay is paused", lambda: self.value("SELECT pg_get_wal_replay_pause_state()") == "paused")
+
+    def resume(self):
+        self.rows("SELECT pg_wal_replay_resume()")
+
+    def promote(self):
+        case.true(self.value("SELECT pg_promote(true, 30)"), "the standby is promoted")
+
+    def stop(self):
+        super().stop()
+        if self.primary.process:
+            self.primary.psql(f"SELECT pg_drop_replication_slot('{self.slot}')", check=False)
+
+
+# -- the way between server and reader ----------------------------------------------------------------------------
+
+
+class Way:
+    """A TCP port that leads to another one. cut(): what is open is reset; stall(): it stays open and nothing passes any more; limit: each connection is reset after so many
+    bytes from the server; refuse(): nobody is let in."""
+
+    def __init__(self, port, host="127.0.0.1"):
+        self.target, self.port = (host, port), free_port()
+        self.limit, self.stalled, self.refused, self.resets, self.passed = None, False, False, 0, 0
+        self.pairs, self.lock, self.halt = {}, threading.Lock(), False
+        self.listener = socket.create_server(("127.0.0.1", self.port), reuse_port=False)
+        self.listener.setblocking(False)
+        self.poll = selectors.DefaultSelector()
+        self.poll.register(self.listener, selectors.EVENT_READ, None)
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *rest):
+        self.close()
+
+    def close(self):
+        self.halt = True
+        self.thread.join(5)
+        self.listener.close()
+
+    def lead(self, port):
+        """To another server from now on."""
+        self.target = (self.target[0], port)
+
+    def stall(self):
+        self.stalled = True
+
+    def flow(self):
+        self.stalled = False
+
+    def refuse(self, yes=True):
+        self.refused = yes
+        if yes:
+            self.cut()
+
+    def cut(self):
+        with self.lock:
+            for pair in set(self.pairs.values()):
+                pair.doomed = True
+
+    def open(self):
+        """How many there are."""
+        return len(set(self.pairs.values()))
+
+    # on its thread
+
+    class Pair:
+        def __init__(self, near, far):
+            self.near, self.far, self.came, self.doomed = near, far, 0, False
+
+    def run(self):
+        while not self.halt:
+            for key, _ in self.poll.select(0.05):
+                if key.fileobj is self.listener:
+                    self.accept()
+                elif not self.stalled:
+                    self.move(key.data, key.fileobj)
+            if self.stalled:
+                time.sleep(0.02)
+            with self.lock:
+                doomed = [p for p in set(self.pairs.values()) if p.doomed]
+            for pair in doomed:
+                self.resets += 1
+                self.drop(pair)
+        for pair in set(self.pairs.values()):
+            self.drop(pair)
+        self.poll.close()
+
+    def accept(self):
+        try:
+            near, _ = self.listener.accept()
+        except OSError:
+            return
+        if self.refused:
+            reset(near)
+            return
+        try:
+            far = socket.create_connection(self.target, 5)
+        except OSError:
+            reset(near)
+            return
+        pair = self.Pair(near, far)
+        with self.lock:
+            self.pairs[near] = self.pairs[far] = pair
+        for sock in (near, far):
+            sock.settimeout(20)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self.poll.register(sock, selectors.EVENT_READ, pair)
+
+    def move(self, pair, sock):
+        if sock not in self.pairs:
+            return
+        other = pair.far if sock is pair.near else pair.near
+        try:
+            data = sock.recv(65536)
+            if not data:
+                return self.drop(pair, orderly=True)
+            if sock is pair.far:
+                pair.came += len(data)
+                self.passed += len(data)
+                if self.limit is not None and pair.came > self.limit:
+                    self.resets += 1
+                    return self.drop(pair)
+            other.sendall(data)
+        except OSError:
+            self.drop(pair)
+
+    def drop(self, pair, orderly=False):
+        for sock in (pair.near, pair.far):
+            if sock in self.pairs:
+                with self.lock:
+                    del self.pairs[sock]
+                self.poll.unregister(sock)
+                sock.close() if orderly else reset(sock)
+
+
+def reset(sock):
+    """RST, not FIN."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
