@@ -120,7 +120,7 @@ class Bench:
             for reader in self.readers[turn:] + self.readers[:turn]:
                 cell = self.results.cells[number, size, reader.name] = self.cell(number, reader, topic)
                 print(f"  round {number} {size} B {reader.name}: {cell['rate']:,.0f}/s in {cell['seconds']:.2f} s, {cell['cpu_us']:.2f} us/record, {cell['peak_mb']:.0f} MB, "
-                      f"broker {cell['broker_us']:.2f} us/record, others {cell['others_cpus']:.2f} CPUs", file=sys.stderr, flush=True)
+                      f"broker {cell['server_us']:.2f} us/record, others {cell['others_cpus']:.2f} CPUs", file=sys.stderr, flush=True)
 
 
 # -- the tables ------------------------------------------------------------------------------------------------------------

@@ -338,7 +338,7 @@ def test_a_cadence_lands_what_is_committed_soon():
         for n in range(5):
             s.sql("INSERT INTO orders VALUES (%s)", n)
             s.lands(n + 1, timeout=10)
-        case.true((s.metric("millrace_postgres_pulls_total") or 0) > 5, "pulls are counted")
+        case.true((s.metric("millrace_postgres_runs_total") or 0) > 5, "runs are counted")
     # a stop drains; nothing is left for later
     case.equal(len(s.records()), 5)
 

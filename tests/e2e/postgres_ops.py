@@ -206,9 +206,10 @@ def test_metrics_of_a_stream():
         s.lands(25)
         until("rows are counted", lambda: s.metric("millrace_postgres_rows_total", "orders") == 25)
         case.true(s.metric("millrace_postgres_bytes_total", "orders") > 100, "bytes")
-        case.true(s.metric("millrace_postgres_pulls_total", "orders", outcome="ok") or s.metric("millrace_postgres_pulls_total", "orders") > 0, "pulls")
-        case.true(abs(s.metric("millrace_postgres_last_pull_time_seconds", "orders") - time.time()) < 30, "the last pull")
-        for name in ("late_rows_total", "watermark_lag_seconds", "xid_lag", "ids_held", "bootstrap_pages_left"):
+        case.true(s.metric("millrace_postgres_runs_total", "orders", outcome="done") > 0, "runs")
+        case.equal(s.metric("millrace_postgres_runs_total", "orders", outcome="failed") or 0, 0)
+        case.true(abs(s.metric("millrace_postgres_last_run_time_seconds", "orders") - time.time()) < 30, "the last run")
+        for name in ("late_rows_total", "watermark_lag_seconds", "transaction_lag", "ids_held", "walk_pages_left"):
             case.true(s.metric("millrace_postgres_" + name, "orders") is not None, name)
         for name in ("hidden_sessions", "xid_age", "conflicts_total"):
             case.true(s.metric("millrace_postgres_" + name) is not None, name)

@@ -80,13 +80,13 @@ def test_replay_that_is_paused_delays_and_is_told():
         standby().pause()
         try:
             s.sql("INSERT INTO orders VALUES (2)")
-            s.opens("postgres_replica_lag", timeout=120)
+            s.opens("postgres_replica_behind", timeout=120)
             case.equal(ids(s.records()), [1])
             case.true((s.metric("millrace_postgres_replica_lag_seconds") or 0) > 0, "lag is a metric")
         finally:
             standby().resume()
         s.lands(2)
-        s.closes("postgres_replica_lag")
+        s.closes("postgres_replica_behind")
 
 
 def test_the_primary_goes_away_and_the_standby_stays():
@@ -185,7 +185,7 @@ def test_a_promoted_standby_that_lacks_the_last_transactions():
             s.primary = s.node = second
             for n in range(200, 230):
                 s.sql("INSERT INTO orders VALUES (%s)", n)
-            s.opens("postgres_server_went_back", timeout=60)
+            s.opens("postgres_went_back", timeout=60)
             until("the new rows land", lambda: set(range(200, 230)) <= set(ids(s.records())), 60, 0.3)
             for n in range(300, 360):
                 s.sql("INSERT INTO orders VALUES (%s)", n)

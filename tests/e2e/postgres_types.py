@@ -208,7 +208,7 @@ def test_json_is_embedded_and_lines_stay_lines():
 
 
 def test_written_otherwise_where_asked_for():
-    make = ["CREATE TABLE t (id bigint PRIMARY KEY, n numeric, b bigint, j json, y bytea)", r"INSERT INTO t VALUES (1, 1.10, 9007199254740993, '{""a"": 1.10}', '\x00ff')".replace('""', '"')]
+    make = ["CREATE TABLE t (id bigint PRIMARY KEY, n numeric, b bigint, j json, y bytea)", r'''INSERT INTO t VALUES (1, 1.10, 9007199254740993, '{"a": 1.10}', '\x00ff')''']
     with shop({"t": stream("t")}, *make, numeric_as="string", bigint_as="string", json_as="string", bytea_as="hex") as s:
         data = only(s.pull())["data"]
         case.equal((data["n"], data["b"], data["j"], data["y"]), ("1.10", "9007199254740993", '{"a": 1.10}', "\\x00ff"))

@@ -27,8 +27,7 @@ from zone import Reader
 SOURCE = "shop"
 ORDERS = ("CREATE TABLE orders (id bigint PRIMARY KEY, updated_at timestamptz DEFAULT now(), note text)", "CREATE INDEX ON orders (updated_at)")
 EXACT = ("exact", "xid")
-WATERMARK_UNIT = "watermark_unit"
-KEYSCAN = {"deletes": "keyscan", "deletes_every": "1s"}
+KEYSCAN = {"deletes": True, "deletes_every": "1s"}
 made = 0
 
 
@@ -286,7 +285,7 @@ def only(records):
 # -- campaigns ------------------------------------------------------------------------------------------------------
 
 # Told only where something is lost, refused or not what it was, and in a campaign nothing ever is.
-NEVER_TOLD = re.compile(r'"alert_opened".*"alert":"(postgres_other_server|postgres_server_went_back|postgres_stream_failed|postgres_row_too_big|postgres_refused)".*')
+NEVER_TOLD = re.compile(r'"alert_opened".*"alert":"(postgres_other_server|postgres_went_back|postgres_stream_failed|postgres_row_too_big|postgres_refused)".*')
 
 
 class Trouble:

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { AHEAD_S = 60, FAST_MS = 300000, SCAN_SHARE = 20 /* percent of the time between two runs */, FIRST_WITH_RANGES = 140000 };
+enum { AHEAD_S = 60, SCAN_SHARE = 20 /* percent of the time between two runs */, FIRST_WITH_RANGES = 140000 };
 static const int64_t READ_PER_S = 100000000, SCAN_PER_S = 1000000000; /* bytes: with all that lands; of what is passed over */
 static const int64_t LONG_S = 600;
 
@@ -85,7 +85,7 @@ static void say_cost(struct pg_lines *l, const struct pg_stream_options *s, cons
 {
     char size[PG_SAID_ROOM], time[PG_SAID_ROOM], hourly[PG_SAID_ROOM], every[PG_SAID_ROOM];
     int64_t per_s = s->mode == PG_SNAPSHOT ? READ_PER_S : SCAN_PER_S, ms = f->bytes / (per_s / 1000);
-    bool whole = s->mode == PG_SNAPSHOT || f->method == PG_XID, fast = f->interval_ms < FAST_MS && (s->mode == PG_SNAPSHOT || f->method != PG_EXACT);
+    bool whole = s->mode == PG_SNAPSHOT || f->method == PG_XID, fast = f->interval_ms < PG_FAST_MS && (s->mode == PG_SNAPSHOT || f->method != PG_EXACT);
     pg_say_bytes(f->bytes, size);
     if (f->interval_ms % 1000)
         snprintf(every, sizeof every, "%" PRId64 " ms", f->interval_ms);

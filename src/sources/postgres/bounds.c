@@ -58,7 +58,7 @@ struct pg_bounds pg_window_of(struct pg_position *p, const struct pg_probe *prob
     if (probe->hidden && probe->now - hold_us < open)
         open = probe->now - hold_us; /* of those nothing is known */
     for (size_t i = 0; i < probe->stragglers_count; i++)
-        if (probe->now - probe->stragglers[i].began < hold_us && probe->stragglers[i].began < open)
+        if (probe->stragglers[i].began > probe->now - hold_us && probe->stragglers[i].began < open)
             open = probe->stragglers[i].began;
     struct pg_bounds b = {.from = p->l, .next = open - skew_us - guard_us};
     for (size_t i = 0; i < p->held_count; i++)
@@ -69,7 +69,7 @@ struct pg_bounds pg_window_of(struct pg_position *p, const struct pg_probe *prob
         if (!pg_held_find(p, probe->prepared[i]))
             pg_held_add(p, probe->prepared[i], p->l == MR_NO_TIME ? b.next : p->l);
     for (size_t i = 0; i < p->held_count; i++)
-        if (probe->now - p->held[i].from < hold_us && p->held[i].from < b.next)
+        if (p->held[i].from > probe->now - hold_us && p->held[i].from < b.next)
             b.next = p->held[i].from;
     if (p->l != MR_NO_TIME && p->l > b.next)
         b.next = p->l;

@@ -89,7 +89,7 @@ enum mr_code look_judge(struct stream *s, struct mr_err *err)
     for (struct relation *r = s->relations; r; r = r->next) {
         if (!r->there) {
             if (r->state == RELATION_LOADED && r->at.server[0] && !r->gone_told)
-                mr_alert_open(s->pg->loop->alerts, MR_A_POSTGRES_SCHEMA, s->pg->name, s->name, "%s is no part of it any more", r->part);
+                note(r, "partition_gone", none, none, none);
             r->gone_told = true;
             continue;
         }
@@ -110,14 +110,20 @@ enum mr_code look_judge(struct stream *s, struct mr_err *err)
             compared = true;
         }
         if (r->oid && r->at.relation && r->at.relation != r->oid) {
-            note(r, "recreated", none, none, none);
-            r->sweep_now = true;
-        } else if (r->at.node && r->node && r->at.node != r->node) {
-            note(r, "rewritten", none, none, none);
-            r->sweep_now = true;
+            note(r, "recreated", none, none, none); /* none of its rows has landed */
+            relation_anew(r);
         }
     }
     return MR_OK;
+}
+
+/* Rows may have other transaction ids than before: whoever reads by the watermark would not find them. */
+void look_rewritten(struct relation *r)
+{
+    const struct mr_str none = {0};
+    if (!r->events)
+        note(r, "rewritten", none, none, none);
+    r->sweep_now = true;
 }
 
 void look_events(const struct relation *r, struct intake *f)

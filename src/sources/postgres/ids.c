@@ -190,6 +190,7 @@ void pg_ids_pieces(const struct pg_ids *ids, int64_t l, const struct pg_met *met
 struct forgetting {
     struct bucket *bucket;
     uint64_t below;
+    bool all;
     void (*piece)(void *arg, struct pg_piece at);
     void *arg;
     uint16_t gone[1 << 16];
@@ -200,11 +201,11 @@ static void look(void *arg, uint32_t high)
 {
     struct forgetting *f = arg;
     uint32_t top = (high << PG_ID_PIECE) + (PIECE - 1);
-    if ((int32_t)(top - (uint32_t)f->below) < 0)
+    if (f->all || (int32_t)(top - (uint32_t)f->below) < 0)
         f->gone[f->count++] = (uint16_t)high;
 }
 
-void pg_ids_forget(struct pg_ids *ids, uint64_t below, void (*piece)(void *arg, struct pg_piece at), void *arg)
+static void forget(struct pg_ids *ids, bool all, uint64_t below, void (*piece)(void *arg, struct pg_piece at), void *arg)
 {
     size_t kept = 0;
     if (ids->count == 0)
@@ -214,6 +215,7 @@ void pg_ids_forget(struct pg_ids *ids, uint64_t below, void (*piece)(void *arg, 
     for (size_t i = 0; i < ids->count; i++) {
         struct bucket *b = &ids->items[i];
         f->below = below;
+        f->all = all;
         f->count = 0;
         each_piece(b->ids, look, f);
         for (size_t k = 0; k < f->count; k++) {
@@ -229,6 +231,16 @@ void pg_ids_forget(struct pg_ids *ids, uint64_t below, void (*piece)(void *arg, 
     }
     ids->count = kept;
     free(f);
+}
+
+void pg_ids_forget(struct pg_ids *ids, uint64_t below, void (*piece)(void *arg, struct pg_piece at), void *arg)
+{
+    forget(ids, false, below, piece, arg);
+}
+
+void pg_ids_clear(struct pg_ids *ids, void (*piece)(void *arg, struct pg_piece at), void *arg)
+{
+    forget(ids, true, 0, piece, arg);
 }
 
 bool pg_ids_read(struct pg_ids *ids, struct pg_piece at, struct mr_str base64)

@@ -44,6 +44,8 @@ void pg_ids_add(struct pg_ids *ids, int64_t l, const struct pg_met *met);
 void pg_ids_pieces(const struct pg_ids *ids, int64_t l, const struct pg_met *met, void (*piece)(void *arg, struct pg_piece at, struct mr_str base64), void *arg);
 /* Forgets pieces all of whose ids lie below `below` (64 bits); each is told, so that its row can go. */
 void pg_ids_forget(struct pg_ids *ids, uint64_t below, void (*piece)(void *arg, struct pg_piece at), void *arg);
+/* Forgets all, likewise. */
+void pg_ids_clear(struct pg_ids *ids, void (*piece)(void *arg, struct pg_piece at), void *arg);
 /* From a row. false: it is no such set. */
 bool pg_ids_read(struct pg_ids *ids, struct pg_piece at, struct mr_str base64);
 

@@ -100,7 +100,6 @@ static bool is_new(const struct intake_part *part, const struct row *row)
     case INTAKE_PULL:
         return row->x >= part->lo && !pg_ids_landed(part->r->ids, row->id, row->watermark);
     case INTAKE_WALK:
-    case INTAKE_SWEEP:
         return row->x >= part->lo && row->x < part->hi && !pg_ids_landed(part->r->ids, row->id, row->watermark);
     case INTAKE_REPLAY:
         return row->x >= part->lo && row->x < part->hi;
@@ -205,7 +204,7 @@ static enum mr_code stage(struct intake *f, struct intake_part *part, const stru
     put_position(f, part, row);
     if (line->failed)
         return mr_err_set(err, MR_ENOMEM, "no memory for the key of a row");
-    if (part->rule == INTAKE_SWEEP)
+    if (part->rule == INTAKE_WALK && row->x < part->late_below)
         members[count++] = (struct mr_member){"late", MR_STR("true")};
     if (f->omitted.n) {
         members[count++] = (struct mr_member){"omitted", mr_buf_str(&f->omitted)};
@@ -254,7 +253,7 @@ static enum mr_code stage_row(struct intake *f, struct intake_part *part, struct
     if (part->met)
         pg_met_add(part->met, row.id);
     part->rows++;
-    part->late += part->rule == INTAKE_SWEEP;
+    part->late += part->rule == INTAKE_WALK && row.x < part->late_below;
     if (row.watermark != PG_ALL && row.watermark != INT64_MAX && row.watermark > part->newest)
         part->newest = row.watermark;
     return MR_OK;

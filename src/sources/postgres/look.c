@@ -13,8 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { RELATION_CELLS = 10 };
-
 /* ---- what is asked ---- */
 
 static void put_server(struct mr_buf *sql)
@@ -94,7 +92,7 @@ static void take_relations(struct stream *s, PGresult *r)
         x->pages = strtoll(PQgetvalue(r, i, 4), NULL, 10) / (s->pg->page ? s->pg->page : PG_PAGE);
         /* a value is compressed 255-fold at most, so that below this none can be above max_row */
         x->toasted = strtoll(PQgetvalue(r, i, 5), NULL, 10) > s->pg->o->max_row / 256 || kind == 'v' || kind == 'f';
-        x->lockable = PQgetvalue(r, i, 6)[0] == 't' && kind != 'f';
+        x->lockable = PQgetvalue(r, i, 6)[0] == 't' && (kind == 'r' || kind == 'v'); /* the others LOCK refuses */
         x->heap = PQgetvalue(r, i, 8)[0] == 't';
         x->indexed = PQgetvalue(r, i, 9)[0] == 't';
     }
@@ -189,6 +187,10 @@ static void use(struct stream *s, enum pg_method method, const char *why)
 {
     if (s->method != method || !s->method_why || strcmp(s->method_why, why) != 0)
         mr_log_info(s->pg->loop->log, s->pg->name, "method", MR_S("stream", s->name), MR_S("method", pg_method_name(method)), MR_S("why", why));
+    if (s->method != method && method != PG_EXACT && s->schedule.every_ms < PG_FAST_MS && !s->schedule.by_cron)
+        mr_log_warn(s->pg->loop->log, s->pg->name, "fast_cadence", MR_S("stream", s->name), MR_I("every_ms", s->schedule.every_ms),
+                    MR_S("costs", method == PG_XID ? "each run reads the whole table; an index that begins with the watermark, and method exact, would not"
+                                                   : "rows wait for the oldest open transaction; change data capture would not"));
     s->method = method;
     s->method_why = why;
 }

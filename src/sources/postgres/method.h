@@ -5,6 +5,8 @@
 
 #include "options.h"
 
+enum { PG_FAST_MS = 300000 }; /* runs that come faster than this cost something, unless by method exact */
+
 struct pg_method_facts {
     const char *table;  /* as configured; NULL: a query */
     int asked;          /* enum pg_method */

@@ -62,7 +62,7 @@ static void put_walk(const struct pg_walk *w, struct mr_buf *json)
 
 void pg_position_put(const struct pg_position *p, struct mr_buf *json)
 {
-    mr_buf_printf(json, "{\"x\":%" PRIu64, p->x);
+    mr_buf_printf(json, "{\"v\":%" PRId64 ",\"x\":%" PRIu64, p->version, p->x);
     if (p->end)
         mr_buf_printf(json, ",\"end\":%" PRIu64, p->end);
     put_time(json, "l", p->l);
@@ -185,7 +185,7 @@ static bool get(struct mr_str json, struct pg_position *p, struct mr_err *err)
 {
     int64_t x = 0, end = 0, swept = 0, database = 0, relation = 0, node = 0;
     struct mr_json_slice runs = mr_json_at(json, MR_STR("/runs"));
-    if (!number(json, "/x", 0, INT64_MAX, &x, err) || !number(json, "/end", 0, INT64_MAX, &end, err) || !number(json, "/l", MR_NO_TIME + 1, INT64_MAX, &p->l, err) || !number(json, "/timeline", 0, UINT32_MAX, &p->timeline, err) ||
+    if (!number(json, "/v", 0, INT64_MAX, &p->version, err) || !number(json, "/x", 0, INT64_MAX, &x, err) || !number(json, "/end", 0, INT64_MAX, &end, err) || !number(json, "/l", MR_NO_TIME + 1, INT64_MAX, &p->l, err) || !number(json, "/timeline", 0, UINT32_MAX, &p->timeline, err) ||
         !number(json, "/database", 0, UINT32_MAX, &database, err) || !number(json, "/relation", 0, UINT32_MAX, &relation, err) || !number(json, "/node", 0, UINT32_MAX, &node, err) ||
         !number(json, "/swept", 0, INT64_MAX, &swept, err) || !number(json, "/swept_at", 0, INT64_MAX, &p->swept_at, err) ||
         !number(json, "/newest", MR_NO_TIME + 1, INT64_MAX, &p->newest, err))

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* position.h - how far a relation has been read: the position of its part in the store, as JSON. Pure.
  *
- *   {"x":7801,"end":7810,"l":1764300000000000,"server":"7312…","database":5,"relation":16384,"node":16384,"timeline":1,"columns":[["id","bigint"],…],
+ *   {"v":17,"x":7801,"end":7810,"l":1764300000000000,"server":"7312…","database":5,"relation":16384,"node":16384,"timeline":1,"columns":[["id","bigint"],…],
  *    "held":[["4711/1764300000",1764300000000000]],"swept":7000,"swept_at":…,"walk":{…},"runs":[…]}
  *
  * A person may set {} (from the beginning), or {"l":MICROSECONDS}: what has changed since lands anew, whatever its transactions. */
@@ -31,6 +31,7 @@ struct pg_walk {
 };
 
 struct pg_position {
+    int64_t version;     /* that the store gave it when we decided it; another one: a person has set it */
     uint64_t x;          /* transactions below have all been considered; 0: it was never read */
     uint64_t end;        /* what has landed is of transactions below */
     int64_t l;           /* watermarks from here on are read: microseconds since 1970; MR_NO_TIME: all */

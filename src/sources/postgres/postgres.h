@@ -75,8 +75,7 @@ bool pool_may_open(const struct pool *p); /* there is one that is not open */
 /* -- what is read --------------------------------------------------------------------------------------------------- */
 enum intake_rule {
     INTAKE_PULL,     /* by ids and buckets */
-    INTAKE_WALK,     /* of transactions in [lo, hi) that have not landed */
-    INTAKE_SWEEP,    /* the same, and told as late */
+    INTAKE_WALK,     /* of transactions in [lo, hi) that have not landed; those below `late_below` are told as late */
     INTAKE_REPLAY,   /* of transactions in [lo, hi), whatever has landed */
     INTAKE_WINDOW,   /* all */
     INTAKE_SNAPSHOT  /* all, under one name */
@@ -85,6 +84,7 @@ struct intake_part { /* rows of one COPY */
     struct relation *r;
     enum intake_rule rule;
     uint64_t lo, hi, end; /* ids; end: the snapshot's xmax */
+    uint64_t late_below;
     struct pg_met *met;   /* gets what has landed; the caller's */
     bool has_watermark, has_ctid, has_relation;
     int64_t rows, late, omitted; /* out */
@@ -102,6 +102,7 @@ struct relation {
     char kind;              /* relkind; 'q': a query */
     int64_t pages;          /* at the last look */
     bool there, indexed, toasted, lockable, heap;
+    bool by_person;         /* its position was set by hand */
     bool root;              /* the very table of the config, not a partition or child */
     bool went_back, sweep_now, gone_told;
     bool again;             /* replay: it has a part of what is to land again */
@@ -266,11 +267,13 @@ void look_stamp(struct mr_buf *sql, const struct stream *s);          /* one mor
 /* -- changes.c
  * Once positions are loaded: is it the same server, are columns and relations as they were? Notes what is not. */
 MR_MUST enum mr_code look_judge(struct stream *s, struct mr_err *err);
+void look_rewritten(struct relation *r);         /* its file is another one than at the last run */
 void look_events(const struct relation *r, struct intake *f);
 
 /* -- state.c */
 void relation_load(struct relation *r);          /* run_go_on() or run_fail() */
 void relation_free(struct relation *r);
+void relation_anew(struct relation *r);          /* as if it had never been read */
 struct relation *relation_of(struct stream *s, const char *part); /* made if it is new */
 struct decision { /* what is asked together; {0} at first */
     struct mr_move *moves;

@@ -35,8 +35,10 @@ static void put_pids(struct mr_buf *sql, const struct postgres *pg)
                 mr_buf_printf(sql, ",%d", pg_conn_pid(pools[k]->links[i].conn));
 }
 
-static void put_probe(struct mr_buf *sql, const struct postgres *pg)
+static void put_probe(struct mr_buf *sql, const struct stream *s)
 {
+    const struct postgres *pg = s->pg;
+    int64_t long_ms = s->method == PG_WINDOW && pg->o->hold_ms < pg->o->straggler_ms ? pg->o->hold_ms : pg->o->straggler_ms;
     mr_buf_puts(sql, "SELECT (extract(epoch FROM pg_catalog.clock_timestamp())*1000000)::bigint; "
                      "SELECT pg_snapshot_xmin(pg_current_snapshot())::text, "
                      "CASE WHEN pg_is_in_recovery() THEN NULL ELSE pg_current_wal_insert_lsn()::text END, "
@@ -45,7 +47,7 @@ static void put_probe(struct mr_buf *sql, const struct postgres *pg)
                      "(extract(epoch FROM min(a.xact_start) FILTER (WHERE NOT a.long))*1000000)::bigint, "
                      "coalesce(json_agg(json_build_array(a.pid, (extract(epoch FROM a.xact_start)*1000000)::bigint, a.usename, a.state)) FILTER (WHERE a.long), '[]') "
                      "FROM (SELECT pid, xact_start, usename, state, query, xact_start IS NOT NULL AND xact_start < clock_timestamp() - ");
-    mr_buf_printf(sql, "interval '%" PRId64 " milliseconds' AS long FROM pg_stat_activity WHERE datname = current_database() AND pid NOT IN (", pg->o->straggler_ms);
+    mr_buf_printf(sql, "interval '%" PRId64 " milliseconds' AS long FROM pg_stat_activity WHERE datname = current_database() AND pid NOT IN (", long_ms);
     put_pids(sql, pg);
     mr_buf_puts(sql, ") AND (backend_type IS NULL OR backend_type IN ('client backend','background worker','logical replication worker','parallel worker'))) a");
 }
@@ -188,7 +190,7 @@ static void ask(struct stream *s, struct pg_conn *conn)
     const struct pg_query q = {.on_result = on_result, .on_end = on_end, .arg = s};
     struct mr_buf sql;
     mr_buf_init(&sql, 1 << 16);
-    put_probe(&sql, s->pg);
+    put_probe(&sql, s);
     pg_conn_query(conn, mr_buf_cstr(&sql), &q);
     mr_buf_free(&sql);
 }

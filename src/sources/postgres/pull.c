@@ -166,6 +166,8 @@ static void take_nodes(struct stream *s, PGresult *r)
                 x->node_now = (uint32_t)strtoul(PQgetvalue(r, i, 2), NULL, 10);
                 if (x->node_seen != x->node_now)
                     s->looked_ms = 0;
+                else if (x->at.node && x->node_seen && x->at.node != x->node_seen && !s->noted && !s->pg->replay)
+                    look_rewritten(x);
             }
 }
 
@@ -299,7 +301,7 @@ static void move(struct stream *s, struct relation *r, struct decision *d)
         first = true;
     }
     next->runs = s->history_next;
-    bool moves = first || p->rows || r->stale_count || r->went_back || s->o->mode == PG_SNAPSHOT || mr_loop_now_ms(s->pg->loop) - r->moved_ms >= QUIET_MOVE_MS;
+    bool moves = first || p->rows || r->events || r->stale_count || r->went_back || s->o->mode == PG_SNAPSHOT || mr_loop_now_ms(s->pg->loop) - r->moved_ms >= QUIET_MOVE_MS;
     pg_position_copy(&r->at, next);
     r->went_back = false;
     if (moves)
@@ -328,19 +330,26 @@ static void put_events(struct stream *s)
 static void decide(struct stream *s)
 {
     struct decision d = {0};
+    struct relation *last = NULL;
+    bool gone = false;
     int64_t rows = 0;
     for (const struct relation *r = s->relations; r; r = r->next)
         rows += r->there ? r->part_now.rows : 0;
     s->history_next = s->history;
     pg_history_add(&s->history_next, rows);
     for (struct relation *r = s->relations; r; r = r->next) {
-        if (!r->there)
+        if (!r->there) {
+            gone |= r->events != NULL;
             continue;
+        }
         move(s, r, &d);
+        last = r;
         if (r->part_now.omitted)
             mr_alert_open(s->pg->loop->alerts, MR_A_POSTGRES_ROW_TOO_BIG, s->pg->name, s->name, "%s: %" PRId64 " rows have values above max_row, which were left out (`omitted` says which)", r->part,
                           r->part_now.omitted);
     }
+    if (gone && last && d.moves_count == 0) /* what is to be told lands with a move */
+        decision_move(&d, last, last->from, last->met);
     s->rows_run += rows;
     mr_cell_add(s->rows, rows);
     if (d.moves_count == 0) {
@@ -391,7 +400,7 @@ void pull_decided(struct stream *s, const struct mr_err *err)
     for (struct relation *r = s->relations; r; r = r->next) {
         pg_met_free(r->met);
         r->met = NULL;
-        if (err->code == MR_OK && r->there) {
+        if (err->code == MR_OK) {
             free(r->events);
             r->events = NULL;
         }

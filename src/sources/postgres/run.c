@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include <assert.h>
+#include <string.h>
 
 /* ---- failing ---- */
 
@@ -47,6 +48,10 @@ void run_fail(struct stream *s, const struct mr_err *err)
     if (s->state != STREAM_ENDING) {
         s->state = STREAM_ENDING;
         s->err = *err;
+        if (err->code == MR_EPERM && s->o->table)
+            mr_err_set(&s->err, MR_EPERM, "%.300s: %s", err->msg,
+                       strstr(err->msg, "row-level security") ? "ALTER ROLE … BYPASSRLS for the user of the dsn, or read a query: rows that are hidden would be missing without a word"
+                                                              : "GRANT SELECT ON the table TO the user of the dsn; with rights on columns alone also GRANT SELECT (xmin, ctid)");
         drop(s);
     }
     if (s->in_fail || !is_quiet(s))

@@ -49,7 +49,7 @@ static void put_literal(struct mr_buf *sql, const char *text)
     "(" alias ".typname = 'hstore' AND EXISTS (SELECT FROM pg_catalog.pg_cast k WHERE k.castsource = " alias ".oid AND k.casttarget = 114))"
 
 static const char described[] =
-    "SELECT a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), a.atttypid, b.oid, b.typtype, b.typcategory, b.typlen, a.atttypmod, "
+    "SELECT a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), a.atttypid, b.oid, b.typtype, b.typlen, a.atttypmod, "
     "a.attnotnull OR t.typnotnull, a.readable, coalesce(e.oid, 0), e.typtype, e.typcategory, "
     "CASE WHEN e.oid IS NULL THEN " IS_HSTORE("b") " ELSE " IS_HSTORE("e") " END FROM (";
 static const char from_types[] =
@@ -67,8 +67,8 @@ void pg_describe_relation(struct mr_buf *sql, const char *relation)
 
 void pg_describe_stamp(struct mr_buf *sql, const char *relation)
 {
-    mr_buf_puts(sql, "(SELECT pg_catalog.md5(pg_catalog.string_agg(pg_catalog.concat_ws(',', a.attnum, pg_catalog.quote_ident(a.attname), a.atttypid, pg_catalog.format_type(a.atttypid, "
-                     "a.atttypmod), a.attnotnull, pg_catalog.has_column_privilege(a.attrelid, a.attnum, 'SELECT')), ';' ORDER BY a.attnum)) "
+    mr_buf_puts(sql, "(SELECT pg_catalog.md5(pg_catalog.string_agg(pg_catalog.concat_ws(',', a.attnum, pg_catalog.quote_ident(a.attname), a.atttypid, a.atttypmod, "
+                     "a.attnotnull, pg_catalog.has_column_privilege(a.attrelid, a.attnum, 'SELECT')), ';' ORDER BY a.attnum)) "
                      "FROM pg_catalog.pg_attribute a WHERE a.attnum > 0 AND NOT a.attisdropped AND a.attrelid = ");
     mr_buf_puts(sql, relation);
     mr_buf_putc(sql, ')');

@@ -99,7 +99,7 @@ static void on_rows(void *arg, const struct mr_err *err, const struct mr_kept_ro
     for (; why.code == MR_OK && i < count && rows[i].key.n > n && memcmp(rows[i].key.p, ours, n) == 0; i++) {
         struct pg_piece at;
         struct mr_str name = {rows[i].key.p + n, rows[i].key.n - n};
-        if (r->at.x == 0) { /* read from the beginning, or as a person wants it: what had landed does not count */
+        if (r->by_person) { /* what had landed does not count */
             stale(r, rows[i].key);
             continue;
         }
@@ -132,6 +132,9 @@ static void on_position(void *arg, const struct mr_err *err, const struct mr_pos
         return;
     }
     r->version = position->version;
+    r->by_person = position->version != r->at.version;
+    if (r->by_person)
+        r->at.swept = r->at.x;
     if (r->s->history.count == 0)
         r->s->history = r->at.runs;
     r->moved_ms = mr_loop_now_ms(r->s->pg->loop);
@@ -155,6 +158,31 @@ void relation_load(struct relation *r)
     r->ids = pg_ids_new();
     forget_stale(r);
     mr_source_position(r->s->pg->src, mr_str_c(r->s->name), mr_str_c(part), on_position, r);
+}
+
+static char *key_of(const struct relation *r, struct pg_piece at)
+{
+    char ours[600], name[32], *key;
+    prefix(r, ours, sizeof ours);
+    pg_piece_name(at, name);
+    if (asprintf(&key, "%s%s", ours, name) < 0)
+        abort();
+    return key;
+}
+
+static void forget_piece(void *arg, struct pg_piece at)
+{
+    char *key = key_of(arg, at);
+    stale(arg, mr_str_c(key));
+    free(key);
+}
+
+void relation_anew(struct relation *r)
+{
+    struct pg_history runs = r->at.runs;
+    pg_ids_clear(r->ids, forget_piece, r);
+    pg_position_free(&r->at);
+    r->at.runs = runs;
 }
 
 /* ---- decide ---- */
@@ -183,16 +211,6 @@ struct putting {
     struct decision *d;
     struct relation *r;
 };
-
-static char *key_of(const struct relation *r, struct pg_piece at)
-{
-    char ours[600], name[32], *key;
-    prefix(r, ours, sizeof ours);
-    pg_piece_name(at, name);
-    if (asprintf(&key, "%s%s", ours, name) < 0)
-        abort();
-    return key;
-}
 
 static void put_piece(void *arg, struct pg_piece at, struct mr_str base64)
 {
@@ -226,6 +244,7 @@ void decision_move(struct decision *d, struct relation *r, int64_t l, const stru
     /* what no run and no sweep will ask about any more */
     pg_ids_forget(r->ids, r->at.swept && r->at.swept < r->at.x ? r->at.swept : r->at.x, drop_piece, &p);
     mr_buf_init(&value, VALUE_LIMIT);
+    r->at.version = r->version + 1;
     pg_position_put(&r->at, &value);
     assert(!value.failed);
     part_name(r, part, sizeof part);

@@ -51,9 +51,13 @@ static void look_at_stragglers(const struct stream *s)
     for (size_t i = 0; i < s->probe.stragglers_count; i++)
         if (!oldest || s->probe.stragglers[i].began < oldest->began)
             oldest = &s->probe.stragglers[i];
+    int64_t open_us = oldest ? s->probe.now - oldest->began : 0;
     if (oldest)
-        mr_alert_open(alerts, MR_A_POSTGRES_STRAGGLER, s->pg->name, s->name, "process %.*s has had a transaction open for %" PRId64 " s%s; what it commits lands then", (int)strcspn(oldest->who, "/"),
-                      oldest->who, (s->probe.now - oldest->began) / 1000000, s->probe.stragglers_count > 1 ? " (and others)" : "");
+        mr_alert_open(alerts, MR_A_POSTGRES_STRAGGLER, s->pg->name, s->name, "process %.*s has had a transaction open for %" PRId64 " s%s; %s", (int)strcspn(oldest->who, "/"), oldest->who,
+                      open_us / 1000000, s->probe.stragglers_count > 1 ? " (and others)" : "",
+                      s->method != PG_WINDOW                   ? "what it commits lands then"
+                      : open_us < s->pg->o->hold_ms * 1000 ? "rows wait for its end"
+                                                               : "it is waited for no more (max_hold): what it commits with an older watermark is missed");
     else
         mr_alert_close(alerts, MR_A_POSTGRES_STRAGGLER, s->pg->name, s->name);
 }

@@ -113,7 +113,7 @@ struct pg_result_column {
     int32_t typmod;
 };
 void pg_describe_result(struct mr_buf *sql, const struct pg_result_column *columns, size_t count);
-enum { PG_DESCRIBE_CELLS = 14 }; /* columns of what these statements give */
+enum { PG_DESCRIBE_CELLS = 13 }; /* columns of what these statements give */
 typedef const char *(*pg_cell_cb)(void *arg, size_t row, size_t column); /* text format; NULL: NULL. Borrowed until the next call */
 /* Takes what one of the statements gave. MR_EMALFORMED; MR_ECONFIG if two columns have one name. Then *out is empty. Owns: the caller frees *out. */
 MR_MUST enum mr_code pg_columns_read(struct pg_columns *out, size_t rows, pg_cell_cb cell, void *arg, struct mr_err *err);

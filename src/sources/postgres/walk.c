@@ -6,7 +6,7 @@
  * set of chunks that are done says exactly what has landed. Whatever changes meanwhile has an id from hi on, and is left to the pull that follows.
  *
  *   first      [0, hi)        hi: the lowest id that was not over; then the pull begins at hi
- *   catch up   [X, hi)        after a pull that was cut and had much to read; then X = hi
+ *   catch up   [swept, hi)    after a pull that was cut and had much to read: a sweep on the way; then X = swept = hi
  *   sweep      [swept, X)     finds rows whose watermark lay below the range; then swept = X
  *
  * happy path    hi -> chunks, several at once -> each decided with its pages -> the last one ends the walk
@@ -34,7 +34,6 @@ struct chunk {
     struct pg_span span;
     struct intake *intake;
     struct intake_part part;
-    struct pg_met *met;
     uint32_t node_seen, node_now;
     struct mr_err err;
     uint64_t began_ms;
@@ -105,7 +104,6 @@ static void chunk_free(struct chunk *c)
     *at = c->next;
     if (c->intake)
         intake_free(c->intake);
-    pg_met_free(c->met);
     free(c);
 }
 
@@ -181,17 +179,11 @@ static void end_walk(struct relation *r)
 {
     struct pg_position *p = &r->at;
     enum pg_walk_kind kind = p->walk.kind;
-    if (kind == PG_WALK_SWEEP) {
-        p->swept = p->walk.hi;
-        p->swept_at = r->s->snapshot_us;
-        r->sweep_now = false;
-    } else {
+    if (kind != PG_WALK_SWEEP)
         p->x = p->walk.hi;
-        if (kind == PG_WALK_FIRST) {
-            p->swept = p->walk.hi;
-            p->swept_at = mr_wall_us();
-        }
-    }
+    p->swept = p->walk.hi;
+    p->swept_at = mr_wall_us();
+    r->sweep_now = false;
     pg_walk_end(p);
 }
 
@@ -230,13 +222,12 @@ static void on_fed(void *arg, const struct mr_err *err)
         r->at.columns = strdup(s->columns_json);
     pg_walk_done(&r->at.walk, c->span);
     mr_cell_set(s->pages_left, (double)pg_walk_left(&r->at.walk));
-    bool keep_ids = r->at.walk.kind == PG_WALK_CATCH_UP;
     if (pg_walk_whole(&r->at.walk))
         end_walk(r);
     s->rows_run += c->part.rows;
     s->late_run += c->part.late;
     mr_cell_add(s->rows, c->part.rows);
-    decision_move(&d, r, PG_ALL, keep_ids ? c->met : NULL);
+    decision_move(&d, r, PG_ALL, NULL);
     struct mr_landing *landing = intake_take(c->intake);
     intake_free(c->intake);
     c->intake = NULL;
@@ -265,9 +256,8 @@ static void start(struct chunk *c)
     uint32_t lo = (uint32_t)w->lo;
     c->state = CHUNK_READING;
     c->began_ms = mr_loop_now_ms(s->pg->loop);
-    c->met = pg_met_new();
     c->part = (struct intake_part){
-        .r = c->r, .rule = w->kind == PG_WALK_SWEEP ? INTAKE_SWEEP : INTAKE_WALK, .lo = w->lo, .hi = w->hi, .met = c->met, .newest = PG_ALL, .has_relation = !c->r->root};
+        .r = c->r, .rule = INTAKE_WALK, .lo = w->lo, .hi = w->hi, .late_below = c->r->at.x, .newest = PG_ALL, .has_relation = !c->r->root};
     c->intake = intake_new(s, c->link->conn, NULL, on_fed, c);
     mr_buf_init(&sql, 16 << 20);
     sql_session(&sql, s);
@@ -396,7 +386,7 @@ static void on_bound_end(void *arg, const struct mr_err *err, const char *state)
     if (r->at.x && sweep_due(s, r) && !s->catch_up)
         pg_walk_begin(&r->at, PG_WALK_SWEEP, r->at.swept, r->at.x, r->pages);
     else if (r->at.x)
-        pg_walk_begin(&r->at, PG_WALK_CATCH_UP, r->at.x, s->xmin, r->pages);
+        pg_walk_begin(&r->at, PG_WALK_CATCH_UP, r->at.swept && r->at.swept < r->at.x ? r->at.swept : r->at.x, s->xmin, r->pages);
     else
         pg_walk_begin(&r->at, PG_WALK_FIRST, 0, s->xmin, r->pages);
     mr_log_info(s->pg->loop->log, s->pg->name, "walk", MR_S("stream", s->name), MR_S("table", r->part), MR_S("kind", r->at.x == 0 ? "first" : s->catch_up ? "catch_up" : "sweep"),

@@ -100,9 +100,9 @@ class Landed:
 
     def columns(self):
         raw = open(self.cells, "rb").read().split(b"\0")[:-1]
-        case.equal(len(raw) % 14, 0, "14 cells a column")
-        self.types = [raw[i + 1].decode() for i in range(0, len(raw), 14) if raw[i + 9] == b"t"]
-        return [raw[i].decode() for i in range(0, len(raw), 14) if raw[i + 9] == b"t"]
+        case.equal(len(raw) % 13, 0, "13 cells a column")
+        self.types = [raw[i + 1].decode() for i in range(0, len(raw), 13) if raw[i + 8] == b"t"]
+        return [raw[i].decode() for i in range(0, len(raw), 13) if raw[i + 8] == b"t"]
 
     def is_whole(self, text, values):
         """One line of JSON: Python's parser finds the columns by their names and in their order, and the values are the slices that were told."""
@@ -126,10 +126,10 @@ def copied_in(table, records):
 
 
 BACK = {  # how a value is read, where it is not '…'::type of the JSON string or number
-    "bytea": "pg_catalog.decode(x.raw::json #>> '{{}}', 'base64')",
+    "bytea": "pg_catalog.decode(x.raw::json #>> '{}', 'base64')",
     "jsonb": "x.raw::jsonb",
-    "jsonb[]": "CASE json_typeof(x.raw::json) WHEN 'array' THEN (SELECT coalesce(array_agg(CASE WHEN e::text <> 'null' THEN e::jsonb END), '{{}}') FROM json_array_elements(x.raw::json) e) "
-               "ELSE (x.raw::json #>> '{{}}')::jsonb[] END",
+    "jsonb[]": "CASE json_typeof(x.raw::json) WHEN 'array' THEN (SELECT coalesce(array_agg(CASE WHEN e::text <> 'null' THEN e::jsonb END), '{}') FROM json_array_elements(x.raw::json) e) "
+               "ELSE (x.raw::json #>> '{}')::jsonb[] END",
     "public.hstore": "(SELECT coalesce(public.hstore(array_agg(key), array_agg(value)), ''::public.hstore) FROM json_each_text(x.raw::json))",
     "public.hstore[]": "(SELECT array_agg((SELECT public.hstore(array_agg(key), array_agg(value)) FROM json_each_text(e))) FROM json_array_elements(x.raw::json) e)",
 }
@@ -147,34 +147,35 @@ def check(relation, landed, binary="base64"):
     case.equal(len(number), int(psql(f"SELECT count(*) FROM {relation}")), "rows")
     copied_in("landed", [(str(n), str(c), raw.decode()) for n, values in zip(number, landed.values) for c, raw in enumerate(values)])
     psql("CREATE INDEX ON public.landed(c, n); ANALYZE public.landed")
-    wrong = []
-    for c, (name, declared) in enumerate(zip(landed.names, landed.types)):
-        column = f"t.{ident(name)}"
-        plain = re.sub(r"\(\d+(,\d+)?\)", "", declared)
-        kind = psql(f"SELECT format('%s%s', typtype, typcategory) FROM pg_type WHERE oid = {literal(declared)}::regtype").decode().strip()
-        base = kind
-        if kind[0] == "d":
-            base = psql(f"SELECT format('%s%s', b.typtype, b.typcategory) FROM pg_type d JOIN pg_type b ON b.oid = d.typbasetype WHERE d.oid = {literal(declared)}::regtype").decode().strip()
-        if plain == "json":
+    kinds = rows("SELECT format('%s%s', b.typtype, b.typcategory) FROM (VALUES " + ", ".join(f"({c}, {literal(t)}::regtype)" for c, t in enumerate(landed.types)) +
+                 ") v(c, t) JOIN pg_type d ON d.oid = v.t JOIN pg_type b ON b.oid = CASE d.typtype WHEN 'd' THEN d.typbasetype ELSE d.oid END ORDER BY v.c")
+    wrong, asked = [], []
+    for c, (name, declared, kind) in enumerate(zip(landed.names, landed.types, kinds)):
+        if declared == "json":
             wrong += json_differs(relation, name, landed)
-            continue
-        if plain in BACK and not (plain == "bytea" and binary == "hex"):
-            back = BACK[plain].format()
-        elif base[0] in "cp" or (base[1] == "A" and plain not in ("int2vector", "oidvector")):
-            back = f"CASE json_typeof(x.raw::json) WHEN 'string' THEN (x.raw::json #>> '{{}}')::{declared} ELSE {populated(relation, name)} END"
         else:
-            back = populated(relation, name)
-        if plain != "jsonb":
-            back = f"CASE WHEN x.raw <> 'null' THEN {back} END"
-            null = ""
-        else:
-            null = f"NOT ({column} IS NULL AND x.raw = 'null') AND NOT ({column}::text = 'null' AND x.raw = 'null') AND "
-        image = "" if base[0] in "cp" or "composite" in plain or "record" in plain or base[1] == "P" else f" AND record_image_eq(ROW({column}), ROW(b.v::{declared}))"
-        sql = (f"SELECT t.n, {column}::text, b.v::text, x.raw FROM {relation} t JOIN public.landed x ON x.n = t.n AND x.c = {c} CROSS JOIN LATERAL (SELECT {back} AS v OFFSET 0) b "
-               f"WHERE {null}NOT (({column} IS NULL) = (b.v IS NULL) AND {column}::text IS NOT DISTINCT FROM b.v::text{image}) LIMIT 3")
-        status = rows(sql)
-        wrong += [(name, declared, [v[:300] for v in status[:4]])] if status else []
+            asked.append(reading(relation, c, name, declared, kind.decode(), binary))
+    got = rows(";\n".join(asked))
+    wrong += [(landed.names[int(got[i])], landed.types[int(got[i])], [v[:300] for v in got[i + 1:i + 5]]) for i in range(0, len(got), 5)]
     case.equal(wrong, [], f"{relation}: read back otherwise")
+
+
+def reading(relation, c, name, declared, kind, binary):
+    """The statement that finds values of a column that are read back otherwise."""
+    column = f"t.{ident(name)}"
+    plain = re.sub(r"\(\d+(,\d+)?\)", "", declared)
+    null = f"NOT (x.raw = 'null' AND ({column} IS NULL OR {column}::text = 'null')) AND " if plain == "jsonb" else ""
+    if plain in BACK and not (plain == "bytea" and binary == "hex"):
+        back = BACK[plain]
+    elif kind[0] in "cp" or (kind[1] == "A" and plain not in ("int2vector", "oidvector")):
+        back = f"CASE json_typeof(x.raw::json) WHEN 'string' THEN (x.raw::json #>> '{{}}')::{declared} ELSE {populated(relation, name)} END"
+    else:
+        back = populated(relation, name)
+    if not null:
+        back = f"CASE WHEN x.raw <> 'null' THEN {back} END"
+    image = "" if kind[0] in "cp" or "composite" in plain else f" AND record_image_eq(ROW({column}), ROW(b.v::{declared}))"
+    return (f"(SELECT {c}, t.n, {column}::text, b.v::text, x.raw FROM {relation} t JOIN public.landed x ON x.n = t.n AND x.c = {c} CROSS JOIN LATERAL (SELECT {back} AS v OFFSET 0) b "
+            f"WHERE {null}NOT (({column} IS NULL) = (b.v IS NULL) AND {column}::text IS NOT DISTINCT FROM b.v::text{image}) LIMIT 2)")
 
 
 TOKEN = re.compile(rb'"(?:\\.|[^"\\])*"|[^\s"]+', re.S)
