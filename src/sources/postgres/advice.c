@@ -76,6 +76,14 @@ const char *pg_say_seconds(int64_t seconds, char out[PG_SAID_ROOM])
     return out;
 }
 
+const char *pg_say_ms(int64_t ms, char out[PG_SAID_ROOM])
+{
+    if (ms % 1000 == 0 || ms > 60000)
+        return pg_say_seconds(ms / 1000, out);
+    snprintf(out, PG_SAID_ROOM, "%" PRId64 " ms", ms);
+    return out;
+}
+
 const char *pg_say_count(int64_t n, char out[PG_SAID_ROOM])
 {
     char digits[24];
@@ -152,13 +160,13 @@ static void advise_sight(struct pg_lines *l, const struct pg_server_facts *f, co
         snprintf(now, sizeof now, " (%" PRId64 " session%s now)", f->hidden, f->hidden == 1 ? "" : "s");
     if (!f->reads_stats)
         pg_line(l, PG_WARN,
-                "other roles hide their transactions from %s%s: GRANT pg_read_all_stats TO %s; on the server of the %s. Until then method exact becomes xid, which reads the whole table at each run, and "
-                "window can miss rows",
-                f->role, now, f->role, key);
+                "other roles hide their transactions from %s%s. Until the server of %s is told GRANT pg_read_all_stats TO %s; method exact becomes xid, which reads the whole table at each run, and window "
+                "can miss rows",
+                f->role, now, key, f->role);
     else
         pg_line(l, PG_OK, "%s sees when each open transaction began", f->role);
     if (!f->tracks || f->untracked)
-        pg_line(l, PG_WARN, "track_activities is off%s: such a session does not show when its transaction began, and what it commits late is found by the sweep only; ALTER SYSTEM SET track_activities = on",
+        pg_line(l, PG_WARN, "track_activities is off%s: such a session does not show when its transaction began, and while one is there method exact becomes xid, and window can miss rows; ALTER SYSTEM SET track_activities = on",
                 f->tracks ? " in some sessions" : "");
 }
 
@@ -179,7 +187,7 @@ static void advise_limits(struct pg_lines *l, const struct postgres_options *o, 
 static void advise_standby(struct pg_lines *l, const struct postgres_options *o, const struct pg_server_facts *f)
 {
     char delay[PG_SAID_ROOM], behind[PG_SAID_ROOM];
-    pg_say_seconds(f->streaming_delay_ms / 1000, delay);
+    pg_say_ms(f->streaming_delay_ms, delay);
     if (!f->streams)
         pg_line(l, PG_WARN, "no WAL comes to the standby by streaming now: it is fed from an archive, or cut off from its primary");
     if (f->paused)
@@ -230,11 +238,9 @@ void pg_advise_primary(struct pg_lines *l, const struct postgres_options *o, con
 
 static void advise_oldest(struct pg_lines *l, const struct postgres_options *o, const struct pg_server_facts *f)
 {
-    char open[PG_SAID_ROOM], limit[96];
-    if (f->idle_ms)
-        snprintf(limit, sizeof limit, "idle_in_transaction_session_timeout is %" PRId64 " s", f->idle_ms / 1000);
-    else
-        snprintf(limit, sizeof limit, "nothing ends a session that stays in one (idle_in_transaction_session_timeout is 0)");
+    char open[PG_SAID_ROOM], idle[PG_SAID_ROOM], statement[PG_SAID_ROOM], limit[192];
+    snprintf(limit, sizeof limit, "%s (idle_in_transaction_session_timeout %s, statement_timeout %s)", f->idle_ms || f->statement_ms ? "long ones are ended" : "nothing ends one that stays open",
+             f->idle_ms ? pg_say_ms(f->idle_ms, idle) : "0", f->statement_ms ? pg_say_ms(f->statement_ms, statement) : "0");
     if (f->open_s < 0)
         pg_line(l, PG_OK, "no transaction is open in %s now; %s", f->database, limit);
     else if (f->open_s * 1000 < o->straggler_ms)

@@ -108,6 +108,7 @@ void pg_advise_table(struct pg_lines *l, const struct postgres_options *o, const
 enum { PG_SAID_ROOM = 32 };
 const char *pg_say_bytes(int64_t bytes, char out[PG_SAID_ROOM]);
 const char *pg_say_seconds(int64_t seconds, char out[PG_SAID_ROOM]); /* "3 h 20 min" */
+const char *pg_say_ms(int64_t ms, char out[PG_SAID_ROOM]);           /* the same, or "500 ms" */
 const char *pg_say_count(int64_t n, char out[PG_SAID_ROOM]);         /* "2,000,000" */
 bool pg_host_is_local(const char *host); /* a socket's folder, this machine's address or name */
 

@@ -24,10 +24,8 @@ static void schedule_text(const struct postgres_options *o, const struct pg_stre
     char every[PG_SAID_ROOM];
     if (cron)
         snprintf(out, 96, "by cron \"%.60s\"", cron);
-    else if (interval_ms % 1000)
-        snprintf(out, 96, "every %" PRId64 " ms", interval_ms);
     else
-        snprintf(out, 96, "every %s", pg_say_seconds(interval_ms / 1000, every));
+        snprintf(out, 96, "every %s", pg_say_ms(interval_ms, every));
 }
 
 void pg_advise_config(struct pg_lines *l, const struct postgres_options *o, const struct pg_stream_options *s, int64_t interval_ms)
@@ -45,8 +43,8 @@ static void say_window(struct pg_lines *l, const struct postgres_options *o, con
 {
     char hold[PG_SAID_ROOM], skew[PG_SAID_ROOM];
     bool choice = f->kind == 'r' || f->kind == 'p' || f->kind == 'm';
-    pg_say_seconds(o->hold_ms / 1000, hold);
-    pg_say_seconds((s->skew_ms ? s->skew_ms : o->skew_ms) / 1000, skew);
+    pg_say_ms(o->hold_ms, hold);
+    pg_say_ms(s->skew_ms ? s->skew_ms : o->skew_ms, skew);
     pg_line(l, choice ? PG_WARN : PG_OK,
             "method window, %s: a row lands once no transaction is open that is older than its watermark, and after %s at the latest. Missed is what is written with a watermark more than %s older than its transaction, "
             "or commits later than %s%s",
@@ -70,15 +68,15 @@ static void say_method(struct pg_lines *l, const struct postgres_options *o, con
                 asked ? "method exact cannot be had; " : "", f->why);
         return;
     }
-    pg_say_seconds((s->skew_ms ? s->skew_ms : o->skew_ms) / 1000, skew);
-    pg_say_seconds(o->sweep_ms / 1000, sweep);
+    pg_say_ms(s->skew_ms ? s->skew_ms : o->skew_ms, skew);
+    pg_say_ms(o->sweep_ms, sweep);
     if (!f->indexed)
         pg_line(l, PG_WARN, "method exact, %s: without an index each run reads the whole table, which method xid does as well and asks less", f->why);
-    else if (s->mode == PG_APPEND || o->sweep_ms)
-        pg_line(l, PG_OK, "method exact, %s: each run reads the index %s from %s before the oldest open transaction on, and knows by transaction ids what has landed; %s%s", f->why, f->index, skew,
-                s->mode == PG_APPEND ? "mode append: nothing is swept" : "what is written with an older watermark the sweep finds, every ", s->mode == PG_APPEND ? "" : sweep);
     else
-        pg_line(l, PG_WARN, "method exact, %s, and sweep is 0s: what is written with a watermark more than %s older than its transaction never lands. `sweep: 6h` finds it", f->why, skew);
+        pg_line(l, PG_OK, "method exact, %s: each run reads the index %s from %s before the oldest open transaction on, and knows by transaction ids what has landed; %s%s", f->why, f->index, skew,
+                s->mode == PG_APPEND || !o->sweep_ms ? "nothing is swept" : "what is written with an older watermark the sweep finds, every ", s->mode == PG_APPEND || !o->sweep_ms ? "" : sweep);
+    if (s->mode != PG_APPEND && !o->sweep_ms)
+        pg_line(l, PG_WARN, "sweep is 0s: what is written with a watermark more than %s older than its transaction never lands. `sweep: 6h` finds it", skew);
 }
 
 static void say_cost(struct pg_lines *l, const struct pg_stream_options *s, const struct pg_table_facts *f)
@@ -87,21 +85,19 @@ static void say_cost(struct pg_lines *l, const struct pg_stream_options *s, cons
     int64_t per_s = s->mode == PG_SNAPSHOT ? READ_PER_S : SCAN_PER_S, ms = f->bytes / (per_s / 1000);
     bool whole = s->mode == PG_SNAPSHOT || f->method == PG_XID, fast = f->interval_ms < PG_FAST_MS && (s->mode == PG_SNAPSHOT || f->method != PG_EXACT);
     pg_say_bytes(f->bytes, size);
-    if (f->interval_ms % 1000)
-        snprintf(every, sizeof every, "%" PRId64 " ms", f->interval_ms);
-    else
-        pg_say_seconds(f->interval_ms / 1000, every);
+    pg_say_ms(f->interval_ms, every);
     double hours = f->interval_ms > 0 ? 3600000.0 / (double)f->interval_ms : 0, per_hour = hours * (double)f->bytes;
     pg_say_bytes(per_hour < 9e18 ? (int64_t)per_hour : INT64_MAX, hourly);
     if (whole && f->kind != 'q' && f->kind != 'v' && f->kind != 'f' && ms * 100 > f->interval_ms * SCAN_SHARE)
-        pg_line(l, PG_WARN, "a run reads %s, about %s, every %s: that is most of what the source does%s", size, pg_say_seconds(ms / 1000, time), every,
+        pg_line(l, PG_WARN, "a run reads %s, about %s, every %s: that is most of what the source does%s", size, pg_say_ms(ms, time), every,
                 s->mode == PG_SNAPSHOT ? "; mode incremental reads what has changed" : "; an index on a watermark makes it a short range");
-    if (!fast)
-        return;
-    if (f->method == PG_WINDOW && s->mode != PG_SNAPSHOT)
-        pg_line(l, PG_WARN, "every %s by window: rows come no sooner than the open transactions end, and what happens to a row between two runs is not seen. Change data capture (the WAL) does better at this pace", every);
-    else
-        pg_line(l, PG_WARN, "every %s all of it is read: %s each time, %s an hour. An index on a watermark (method exact) reads only what is new; change data capture (the WAL) does better at this pace", every, size, hourly);
+    if (fast && s->mode == PG_SNAPSHOT)
+        pg_line(l, PG_WARN, "every %s all of it lands: %s each time, %s an hour. Mode incremental lands what has changed; change data capture (the WAL) does better at this pace", every, size, hourly);
+    else if (fast && f->method == PG_WINDOW)
+        pg_line(l, PG_WARN, "every %s by window: rows come no sooner than the open transactions end, and what a row was between two runs is not seen. Change data capture (the WAL) does better at this pace", every);
+    else if (fast)
+        pg_line(l, PG_WARN, "every %s the whole table is read: %s each time, %s an hour%s. Change data capture (the WAL) does better at this pace", every, size, hourly,
+                f->indexed ? "" : ", which an index that begins with a watermark, and method exact, would not need");
 }
 
 /* ---- rights ---- */
@@ -132,14 +128,16 @@ static void say_first_read(struct pg_lines *l, const struct postgres_options *o,
     bool chunked = s->mode != PG_SNAPSHOT && f->method != PG_WINDOW && f->pages_most > per;
     if (f->page > 0)
         chunks = (f->bytes / f->page + per - 1) / per;
-    pg_say_seconds(seconds > 0 ? seconds : 1, time);
+    snprintf(time, sizeof time, "a second");
+    if (seconds > 1)
+        pg_say_seconds(seconds, time);
     if (chunked)
         pg_line(l, f->version < FIRST_WITH_RANGES ? PG_WARN : PG_OK, "%s; the first read is done in about %s chunks of %s, %" PRId64 " at a time, each its own transaction, and goes on where it was cut off: about %s at 100 MB/s%s",
                 what, pg_say_count(chunks, count), pg_say_bytes(o->chunk, chunk), o->parallel, time, f->version < FIRST_WITH_RANGES ? "; before PostgreSQL 14 each chunk reads the whole table: raise `chunk`" : "");
     else if (seconds > LONG_S)
         pg_line(l, PG_WARN, "%s; %s is one transaction of about %s at 100 MB/s, which keeps vacuum from cleaning up and begins anew if it is cut off", what, s->mode == PG_SNAPSHOT ? "each run" : "the first read", time);
     else
-        pg_line(l, PG_OK, "%s; %s is one transaction of about %s at 100 MB/s", what, s->mode == PG_SNAPSHOT ? "each run" : "the first read", time);
+        pg_line(l, PG_OK, "%s; %s is one transaction of about %s", what, s->mode == PG_SNAPSHOT ? "each run" : "the first read", time);
 }
 
 static void say_size(struct pg_lines *l, const struct postgres_options *o, const struct pg_stream_options *s, const struct pg_table_facts *f)
@@ -167,9 +165,9 @@ static void say_plan(struct pg_lines *l, const struct pg_table_facts *f)
     if (f->plan_rows < 0)
         pg_line(l, PG_OK, "%s: it has no transaction ids", what);
     else if (f->plan_scans[0])
-        pg_line(l, PG_WARN, "%s: for about %s rows a run reads all of %s; see EXPLAIN, and give what is below it an index on the watermark", what, pg_say_count((int64_t)f->plan_rows, rows), f->plan_scans);
+        pg_line(l, PG_WARN, "%s: for what is about %s row(s) a run reads all of %s; see EXPLAIN, and give what is below it an index on the watermark", what, pg_say_count((int64_t)f->plan_rows, rows), f->plan_scans);
     else
-        pg_line(l, PG_OK, "%s: a run is planned to give about %s rows", what, pg_say_count((int64_t)f->plan_rows, rows));
+        pg_line(l, PG_OK, "%s: the server expects a run to give about %s row(s)", what, pg_say_count((int64_t)f->plan_rows, rows));
 }
 
 /* ---- the watermark ---- */
@@ -208,11 +206,11 @@ static void say_nulls(struct pg_lines *l, const struct pg_stream_options *s, con
         snprintf(some, sizeof some, "in about %.2g %% of the rows", f->null_share * 100);
     else
         snprintf(some, sizeof some, "%s", none ? "in none now" : "in how many rows is not known");
-    if (f->name[0])
-        pg_line(l, none || (f->nulls < 0 && f->null_share < 0 && !window) ? PG_OK : s->null_watermark == 2 ? PG_FAIL : PG_WARN, "%s may be NULL, %s: %s; ALTER TABLE %s ALTER %s SET NOT NULL keeps it from being so", f->column, some, mean,
-                f->name, f->column);
+    enum pg_level level = none || (f->nulls < 0 && f->null_share < 0 && !window) ? PG_OK : s->null_watermark == 2 ? PG_FAIL : f->method == PG_XID && s->null_watermark == 0 ? PG_OK : PG_WARN;
+    if (f->kind == 'r' || f->kind == 'p')
+        pg_line(l, level, "%s may be NULL, %s: %s; ALTER TABLE %s ALTER %s SET NOT NULL keeps it from being so", f->column, some, mean, f->name, f->column);
     else
-        pg_line(l, none ? PG_OK : PG_WARN, "%s may be NULL: %s", f->column, mean);
+        pg_line(l, level, "%s may be NULL, %s: %s", f->column, some, mean);
 }
 
 static const char *grain_text(int64_t us)
@@ -231,10 +229,12 @@ static void say_resolution(struct pg_lines *l, const struct postgres_options *o,
         pg_line(l, PG_OK, "%s is of type %s, in %s: that does not matter by transaction ids", f->column, f->type, grain_text(f->grain_us));
     else if (!own && f->grain_us > skew_ms * 1000)
         pg_line(l, PG_WARN, "%s is of type %s, and its recent values are %s: a row seems older than its transaction by more than skew (%s), and %s. `skew: %s`", f->column, f->type, grain_text(f->grain_us),
-                pg_say_seconds(skew_ms / 1000, skew), f->method == PG_WINDOW ? "is missed" : "lands only by the sweep", f->grain_us >= 86400000000 ? "25h" : f->grain_us >= 3600000000 ? "61m" : "2m");
+                pg_say_ms(skew_ms, skew), f->method == PG_WINDOW ? "is missed" : "lands only by the sweep", f->grain_us >= 86400000000 ? "25h" : f->grain_us >= 3600000000 ? "61m" : "2m");
+    else if (f->method == PG_WINDOW && f->grain_us >= 1000000)
+        pg_line(l, f->grain_us >= 86400000000 ? PG_WARN : PG_OK, "%s is of type %s, in %s: by window a row lands once its %s has passed", f->column, f->type, grain_text(f->grain_us),
+                f->grain_us >= 86400000000 ? "day" : "hour, minute or second");
     else if (f->method == PG_WINDOW)
-        pg_line(l, f->grain_us >= 86400000000 ? PG_WARN : PG_OK, "%s is of type %s, in %s: by window a row lands once its whole %s has passed", f->column, f->type, grain_text(f->grain_us),
-                f->grain_us >= 86400000000 ? "day" : f->grain_us >= 1000000 ? "second" : "tick");
+        pg_line(l, PG_OK, "%s is of type %s, in %s", f->column, f->type, grain_text(f->grain_us));
     else
         pg_line(l, PG_OK, "%s is of type %s, in %s: equal values do not matter to method exact, they would to window", f->column, f->type, grain_text(f->grain_us));
 }
@@ -244,9 +244,9 @@ static bool is_number(const struct pg_table_facts *f)
     return f->form == PG_FORM_INT2 || f->form == PG_FORM_INT4 || f->form == PG_FORM_INT8;
 }
 
-static const char *window_or(const struct pg_table_facts *f, const char *window, const char *other)
+static const char *by_method(const struct pg_table_facts *f, const char *window, const char *exact)
 {
-    return f->method == PG_WINDOW ? window : other;
+    return f->method == PG_WINDOW ? window : f->method == PG_EXACT ? exact : "by transaction ids they land like any other, but `expect.fresh` takes them for fresh";
 }
 
 /* Seconds from 1970 as milliseconds lie 1000 times too far away: between 1990 and 2100 only one unit is right. */
@@ -280,16 +280,17 @@ static void say_range(struct pg_lines *l, const struct postgres_options *o, cons
     pg_say_count(f->ahead > PG_COUNT_MOST ? PG_COUNT_MOST : f->ahead, many);
     if (!f->newest_finite)
         pg_line(l, PG_WARN, "%s is infinity in some rows, and %s%s row%s %s ahead of the server's clock: %s", f->column, f->ahead > PG_COUNT_MOST ? "more than " : "", many, s_of(f->ahead), f->ahead == 1 ? "is" : "are",
-                window_or(f, "by window these land when their time has come, and those of infinity never", "they land, and are read again in each run"));
+                by_method(f, "by window these land when their time has come, and those of infinity never", "they land, and are read again in each run"));
     else if (f->newest_s < -AHEAD_S)
         pg_line(l, PG_WARN, "the newest %s, %s, lies %s in the future; so do%s %s row%s: %s", f->column, f->newest, pg_say_seconds(-f->newest_s, far), f->ahead > PG_COUNT_MOST ? " more than" : "", many, s_of(f->ahead),
-                window_or(f, "by window they land when their time has come", "they land, and are read again in each run until then"));
+                by_method(f, "by window they land when their time has come", "they land, and are read again in each run until then"));
     else if (f->newest_s >= 0)
         pg_line(l, PG_OK, "the newest %s is %s, %s ago", f->column, f->newest, pg_say_seconds(f->newest_s, far));
     else
         pg_line(l, PG_OK, "the newest %s is %s, now", f->column, f->newest);
     if (!f->oldest_finite)
-        pg_line(l, f->method == PG_WINDOW ? PG_WARN : PG_OK, "%s is -infinity in some rows: %s", f->column, window_or(f, "by window one lands only if it is there at the first run", "they are looked at in each run"));
+        pg_line(l, f->method == PG_WINDOW ? PG_WARN : PG_OK, "%s is -infinity in some rows: %s", f->column,
+                f->method == PG_WINDOW ? "by window one lands only if it is there at the first run" : "they land once, and are looked at in each run");
 }
 
 static void say_setters(struct pg_lines *l, const struct postgres_options *o, const struct pg_stream_options *s, const struct pg_table_facts *f)
@@ -302,8 +303,8 @@ static void say_setters(struct pg_lines *l, const struct postgres_options *o, co
     if (f->trigger[0] && f->trigger_sets)
         pg_line(l, PG_OK, "%s: %s%s; trigger %s sets it at UPDATE", f->column, f->by_default[0] ? "default " : "", set, f->trigger);
     else if (matters && f->method == PG_EXACT && o->sweep_ms)
-        pg_line(l, PG_OK, "%s: %s%s; no trigger sets it at UPDATE: an UPDATE that leaves it as it was lands late, by the sweep (every %s)", f->column, f->by_default[0] ? "default " : "", set,
-                pg_say_seconds(o->sweep_ms / 1000, sweep));
+        pg_line(l, PG_OK, "%s: %s%s; no trigger sets it at UPDATE: an UPDATE that leaves it as it was lands late, by the sweep, within %s", f->column, f->by_default[0] ? "default " : "", set,
+                pg_say_ms(o->sweep_ms, sweep));
     else if (matters)
         pg_line(l, PG_WARN, "%s: %s%s; no trigger sets it at UPDATE: an UPDATE that leaves it as it was never lands", f->column, f->by_default[0] ? "default " : "", set);
 }
@@ -321,10 +322,12 @@ static void say_key(struct pg_lines *l, const struct pg_stream_options *s, const
     }
     if (f->unique[0])
         pg_line(l, PG_OK, "the key is unique by %s", f->unique);
-    else if (f->name[0] && f->kind != 'v' && f->kind != 'f')
-        pg_line(l, PG_WARN, "no index keeps the key unique: two rows can have the same, and a reader who keeps the last of each loses one; CREATE UNIQUE INDEX%s ON %s (%s)", f->kind == 'p' ? "" : " CONCURRENTLY", f->name,
-                f->key);
-    if (f->nullable[0] && f->kind != 'q' && f->kind != 'v')
+    else if (f->kind == 'p')
+        pg_line(l, PG_WARN, "no index keeps the key (%s) unique, and over partitions one must have the columns that they are parted by: two rows can have the same key, and a reader who keeps the last of each loses one%s%s",
+                f->key, f->primary[0] ? "; the primary key is " : "", f->primary);
+    else if (f->kind == 'r' || f->kind == 'm')
+        pg_line(l, PG_WARN, "no index keeps the key unique: two rows can have the same, and a reader who keeps the last of each loses one; CREATE UNIQUE INDEX CONCURRENTLY ON %s (%s)", f->name, f->key);
+    if (f->nullable[0] && (f->kind == 'r' || f->kind == 'p'))
         pg_line(l, PG_WARN, "the key's %s may be NULL, and NULLs are not unique", f->nullable);
 }
 
@@ -338,6 +341,8 @@ void pg_advise_table(struct pg_lines *l, const struct postgres_options *o, const
     else
         say_method(l, o, s, f, server);
     say_rights(l, s, f);
+    if (f->refused.code != MR_OK)
+        return;
     if (planned)
         say_plan(l, f);
     else
@@ -350,6 +355,5 @@ void pg_advise_table(struct pg_lines *l, const struct postgres_options *o, const
         say_setters(l, o, s, f);
     }
     say_key(l, s, f);
-    if (f->refused.code == MR_OK || s->mode == PG_SNAPSHOT)
-        say_cost(l, s, f);
+    say_cost(l, s, f);
 }

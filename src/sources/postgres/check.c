@@ -40,7 +40,7 @@ static int64_t interval_of(const struct mr_schedule *s)
 static bool meet(struct checking *c, struct pg_asking *a, const char *key, const char *dsn, const char *password, struct pg_server_facts *f)
 {
     enum { FIRST = 130000 };
-    *a = (struct pg_asking){.pq = pg_connect_now(dsn, password, c->application, &a->err)};
+    a->pq = pg_connect_now(dsn, password, c->application, &a->err);
     if (!a->pq) {
         pg_line(&c->lines, PG_FAIL, "%s: %s%s", key, a->err.msg, pg_advice_on_refusal(a->err.msg));
         return false;
@@ -64,11 +64,13 @@ static void look_at_stream(struct checking *c, struct pg_asking *a, const struct
     if (!a->pq)
         pg_line(&c->lines, PG_FAIL, "not looked at: %s", a->err.msg);
     else if (pg_facts_stream(a, c->o, s, server, &c->lines, &f)) {
-        if (f.method == PG_EXACT && seer && !seer->reads_stats) {
+        if (f.method == PG_EXACT && seer && (!seer->reads_stats || seer->untracked)) {
             f.method = PG_XID;
             f.why = pg_method_hidden;
         }
         pg_advise_table(&c->lines, c->o, s, &f, seer);
+        if (!a->pq)
+            pg_line(&c->lines, PG_FAIL, "the look at it broke off: %s", a->err.msg);
     }
     c->lines.stream = NULL;
 }

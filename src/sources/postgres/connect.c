@@ -98,7 +98,8 @@ static void explain(const PGconn *made, struct mr_err *err)
             break;
         if (*p == '\n')
             line[n++] = ';';
-        line[n++] = *p == '\n' || *p == '\t' ? ' ' : *p;
+        if ((*p != '\n' && *p != '\t') || (n > 0 && line[n - 1] != ' '))
+            line[n++] = *p == '\n' || *p == '\t' ? ' ' : *p;
     }
     line[n] = 0;
     mr_err_set(err, code_of(said), "%s", n ? line : "the connection failed");

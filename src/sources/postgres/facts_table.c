@@ -73,12 +73,23 @@ static void no_table(struct looking *k)
 static void told(struct looking *k, const char *what)
 {
     const char *said = k->a->err.msg;
-    char bare[PG_NAME_ROOM], grant[2 * PG_NAME_ROOM + 64] = "";
-    if (strncmp(said, "permission denied for schema ", 29) == 0)
-        snprintf(grant, sizeof grant, ": GRANT USAGE ON SCHEMA %.280s TO %.280s", said + 29, k->server->role);
-    else if (strncmp(said, "permission denied for ", 22) == 0)
-        snprintf(grant, sizeof grant, ": GRANT SELECT ON %.280s TO %.280s", k->f->name[0] ? k->f->name : last_part(strrchr(said, ' ') + 1, bare), k->server->role);
-    pg_line(k->l, PG_FAIL, "%s%s%s%s", what, *what ? ": " : "", said, grant);
+    static const char schema[] = "permission denied for schema ", relation[] = "permission denied for ";
+    struct mr_buf grant;
+    mr_buf_init(&grant, 4096);
+    if (strncmp(said, schema, sizeof schema - 1) == 0) {
+        mr_buf_puts(&grant, ": GRANT USAGE ON SCHEMA ");
+        pg_ident_put(&grant, said + sizeof schema - 1);
+    } else if (strncmp(said, relation, sizeof relation - 1) == 0) {
+        mr_buf_puts(&grant, ": GRANT SELECT ON ");
+        if (k->f->name[0])
+            mr_buf_puts(&grant, k->f->name);
+        else
+            pg_ident_put(&grant, strrchr(said, ' ') + 1);
+    }
+    if (grant.n)
+        mr_buf_printf(&grant, " TO %s", k->server->role);
+    pg_line(k->l, PG_FAIL, "%s%s%s%s", what, *what ? ": " : "", said, mr_buf_cstr(&grant));
+    mr_buf_free(&grant);
 }
 
 static bool column_there(struct looking *k, const char *what, const char *name)
@@ -160,16 +171,12 @@ static void note_columns(struct looking *k)
     for (size_t i = 0; i < k->columns.hidden_count; i++)
         mr_buf_printf(&text, "%s%s", i ? ", " : "", k->columns.hidden[i]);
     snprintf(k->f->hidden, sizeof k->f->hidden, "%s", mr_buf_cstr(&text));
-    mr_buf_clear(&text);
-    for (size_t i = 0; i < k->s->key.count; i++) {
+    mr_buf_free(&text);
+    for (size_t i = 0; i < k->s->key.count && !k->f->nullable[0]; i++) {
         const struct pg_column *c = pg_columns_find(&k->columns, k->s->key.items[i]);
-        mr_buf_puts(&text, i ? ", " : "");
-        pg_ident_put(&text, c->name);
-        if (!c->not_null && !k->f->nullable[0])
+        if (!c->not_null)
             snprintf(k->f->nullable, sizeof k->f->nullable, "%s", c->name);
     }
-    snprintf(k->f->key, sizeof k->f->key, "%s", mr_buf_cstr(&text));
-    mr_buf_free(&text);
     if (!k->watermark)
         return;
     snprintf(k->f->type, sizeof k->f->type, "%s", k->watermark->type);
@@ -248,7 +255,7 @@ static void put_names(struct mr_buf *sql, const struct mr_strings *names)
     mr_buf_puts(sql, "]::pg_catalog.text[]");
 }
 
-enum catalog_cell { C_NAME, C_ROLE, C_COLUMN, C_ROWS, C_UNKNOWN, C_SECURED, C_SECURED_NAME, C_UNREADABLE, C_UNREADABLE_NAME, C_BARE_NAME, C_DEFAULT, C_TRIGGER, C_TRIGGER_SETS, C_UNIQUE, C_PRIMARY, C_NULLS,
+enum catalog_cell { C_NAME, C_ROLE, C_COLUMN, C_ROWS, C_UNKNOWN, C_SECURED, C_SECURED_NAME, C_UNREADABLE, C_UNREADABLE_NAME, C_BARE_NAME, C_DEFAULT, C_TRIGGER, C_TRIGGER_SETS, C_KEY, C_UNIQUE, C_PRIMARY, C_NULLS,
                     C_INDEX, C_INDEX_VALID, C_INDEX_PARTIAL, C_INDEX_BTREE };
 #define NAME "pg_catalog.format('%I.%I', n.nspname, c.relname)"
 #define OF_RELATIONS(what, where) "(SELECT " what " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = ANY (k.oids) AND " where "), "
@@ -262,7 +269,7 @@ static const char catalog_sql[] =
     OF_RELATIONS("count(*)", SECURED) OF_RELATIONS("min(" NAME ")", SECURED)
     OF_RELATIONS("count(*)", UNREADABLE) OF_RELATIONS("min(" NAME ")", UNREADABLE) OF_RELATIONS("min(" NAME ")", "c.oid = k.bare")
     "(SELECT pg_catalog.pg_get_expr(d.adbin, d.adrelid) FROM pg_catalog.pg_attrdef d JOIN pg_catalog.pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum WHERE d.adrelid = k.root AND a.attname = k.w), "
-    "fired.name, fired.sets, "
+    "fired.name, fired.sets, (SELECT pg_catalog.string_agg(pg_catalog.quote_ident(one), ', ' ORDER BY i) FROM pg_catalog.unnest(k.key) WITH ORDINALITY names(one, i)), "
     "(SELECT pg_catalog.quote_ident(xc.relname) FROM pg_catalog.pg_index x JOIN pg_catalog.pg_class xc ON xc.oid = x.indexrelid WHERE x.indrelid = k.root AND x.indisunique AND x.indisvalid "
     "AND x.indpred IS NULL AND NOT EXISTS (SELECT FROM pg_catalog.generate_series(0, x.indnkeyatts - 1) i LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = x.indkey[i] "
     "AND a.attnum > 0 WHERE a.attname IS NULL OR a.attname::pg_catalog.text <> ALL (k.key)) ORDER BY x.indisprimary DESC, xc.relname LIMIT 1), "
@@ -312,6 +319,7 @@ static bool take_catalog(struct looking *k)
     pg_cell_text(r, C_DEFAULT, f->by_default, sizeof f->by_default);
     pg_cell_text(r, C_TRIGGER, f->trigger, sizeof f->trigger);
     f->trigger_sets = pg_cell_flag(r, C_TRIGGER_SETS);
+    pg_cell_text(r, C_KEY, f->key, sizeof f->key);
     pg_cell_text(r, C_UNIQUE, f->unique, k->s->key.count ? sizeof f->unique : 1);
     pg_cell_text(r, C_PRIMARY, f->primary, sizeof f->primary);
     f->null_share = PQgetisnull(r, 0, C_NULLS) ? -1 : strtod(PQgetvalue(r, 0, C_NULLS), NULL) / 1000000;

@@ -43,7 +43,7 @@ static void put_probe(struct mr_buf *sql, const struct stream *s)
                      "SELECT pg_snapshot_xmin(pg_current_snapshot())::text, "
                      "CASE WHEN pg_is_in_recovery() THEN NULL ELSE pg_current_wal_insert_lsn()::text END, "
                      "(SELECT coalesce(json_agg(transaction::text),'[]') FROM pg_prepared_xacts WHERE database = current_database()), "
-                     "count(*) FILTER (WHERE a.query = '<insufficient privilege>'), "
+                     "count(*) FILTER (WHERE a.query = '<insufficient privilege>' OR a.state = 'disabled'), " /* the latter: track_activities is off */
                      "(extract(epoch FROM min(a.xact_start) FILTER (WHERE NOT a.long))*1000000)::bigint, "
                      "coalesce(json_agg(json_build_array(a.pid, (extract(epoch FROM a.xact_start)*1000000)::bigint, a.usename, a.state)) FILTER (WHERE a.long), '[]') "
                      "FROM (SELECT pid, xact_start, usename, state, query, xact_start IS NOT NULL AND xact_start < clock_timestamp() - ");
