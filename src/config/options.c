@@ -7,9 +7,9 @@
 
 #include "config/errors.h"
 #include "config/memory.h"
-#include "config/near.h"
 #include "config/units.h"
 #include "millrace/clock.h"
+#include "millrace/near.h"
 
 #include <assert.h>
 #include <stdarg.h>

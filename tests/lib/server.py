@@ -328,6 +328,8 @@ class Server:
         return self.descriptors()
 
     def log(self, since_start=True):
+        if not os.path.exists(self.log_path): # it was never started
+            return ""
         with open(self.log_path, "rb") as f:
             f.seek(self.log_mark if since_start else 0)
             return f.read().decode("utf-8", "replace")

@@ -1,99 +1,113 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* check.c - `millrace check`: can the server be reached, and can each stream be read? Blocks, on a worker; what is to be said is kept until it is back. */
+/* check.c - `millrace check` of one source: what facts.c asks on a worker, as advice.c says it. Blocks there; what is to be said is kept until it is back.
+ *
+ * happy path    connect -> the server -> its primary -> what is open -> each stream
+ * ways to fail  no connection: that is said, and nothing more; a stream that cannot be read is a line, and the others go on */
+#include "facts.h"
 #include "postgres.h"
 
 #include <assert.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-struct said {
-    enum mr_check_level level;
-    const char *stream; /* borrowed; NULL: of the source */
-    char *text;
-};
 struct checking {
     struct mr_check *check;
     const struct postgres_options *o;
     struct mr_job job;
-    struct said *said;
-    size_t count;
+    struct pg_lines lines;
+    char application[80];
 };
 
-static void say(struct checking *c, enum mr_check_level level, const char *stream, const char *fmt, ...) MR_PRINTF(4, 5);
-static void say(struct checking *c, enum mr_check_level level, const char *stream, const char *fmt, ...)
+/* The shortest time between two runs of those that come. */
+static int64_t interval_of(const struct mr_schedule *s)
 {
-    va_list args;
-    char *text;
-    va_start(args, fmt);
-    if (vasprintf(&text, fmt, args) < 0)
-        abort();
-    va_end(args);
-    c->said = realloc(c->said, (c->count + 1) * sizeof *c->said);
-    assert(c->said);
-    c->said[c->count++] = (struct said){level, stream, text};
+    enum { RUNS = 50 };
+    int64_t least_us = INT64_MAX, last_us;
+    if (!s->by_cron)
+        return s->every_ms;
+    last_us = mr_cron_next(&s->cron, mr_wall_us());
+    for (int i = 0; i < RUNS && last_us != MR_NO_TIME; i++) {
+        int64_t next_us = mr_cron_next(&s->cron, last_us);
+        if (next_us != MR_NO_TIME && next_us - last_us < least_us)
+            least_us = next_us - last_us;
+        last_us = next_us;
+    }
+    return least_us / 1000;
 }
 
-static void first_line(char *text)
+/* ---- on a worker ---- */
+
+static bool meet(struct checking *c, struct pg_asking *a, const char *key, const char *dsn, const char *password, struct pg_server_facts *f)
 {
-    text[strcspn(text, "\n")] = 0;
+    enum { FIRST = 130000 };
+    a->pq = pg_connect_now(dsn, password, c->application, &a->err);
+    if (!a->pq) {
+        pg_line(&c->lines, PG_FAIL, "%s: %s%s", key, a->err.msg, pg_advice_on_refusal(a->err.msg));
+        return false;
+    }
+    if (PQserverVersion(a->pq) < FIRST) {
+        pg_line(&c->lines, PG_FAIL, "%s: the server is of version %d.%d; needed is PostgreSQL 13 or later", key, PQserverVersion(a->pq) / 10000, PQserverVersion(a->pq) % 10000);
+        return false;
+    }
+    if (!pg_facts_server(a, f)) {
+        pg_line(&c->lines, PG_FAIL, "%s: the server was asked about itself: %s", key, a->err.msg);
+        return false;
+    }
+    return true;
 }
 
-static PGresult *ask(PGconn *pq, const char *sql, char why[256])
+static void look_at_stream(struct checking *c, struct pg_asking *a, const struct pg_stream_options *s, const struct pg_server_facts *server, const struct pg_server_facts *seer)
 {
-    PGresult *r = PQexec(pq, sql);
-    if (PQresultStatus(r) == PGRES_TUPLES_OK)
-        return r;
-    snprintf(why, 256, "%s", PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY) ? PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY) : PQerrorMessage(pq));
-    first_line(why);
-    PQclear(r);
-    return NULL;
-}
-
-static void check_stream(struct checking *c, PGconn *pq, const struct pg_stream_options *s)
-{
-    struct mr_buf sql;
-    char why[256];
-    mr_buf_init(&sql, 4 << 20);
-    mr_buf_puts(&sql, "SELECT * FROM ");
-    if (s->query)
-        mr_buf_printf(&sql, "(%s\n) AS t", s->query);
-    else
-        mr_buf_puts(&sql, s->table);
-    mr_buf_puts(&sql, " LIMIT 0");
-    PGresult *r = ask(pq, mr_buf_cstr(&sql), why);
-    if (r)
-        say(c, MR_CHECK_OK, s->name, "%d columns can be read", PQnfields(r));
-    else
-        say(c, MR_CHECK_FAIL, s->name, "%s", why);
-    PQclear(r);
-    mr_buf_free(&sql);
+    const struct mr_schedule schedule = postgres_schedule(c->o, s);
+    struct pg_table_facts f = {.interval_ms = interval_of(&schedule)};
+    c->lines.stream = s->name;
+    if (!a->pq)
+        pg_line(&c->lines, PG_FAIL, "not looked at: %s", a->err.msg);
+    else if (pg_facts_stream(a, c->o, s, server, &c->lines, &f)) {
+        if (f.method == PG_EXACT && seer && (!seer->reads_stats || seer->untracked)) {
+            f.method = PG_XID;
+            f.why = pg_method_hidden;
+        }
+        pg_advise_table(&c->lines, c->o, s, &f, seer);
+        if (!a->pq)
+            pg_line(&c->lines, PG_FAIL, "the look at it broke off: %s", a->err.msg);
+    }
+    c->lines.stream = NULL;
 }
 
 static void run(struct mr_job *job) /* Runs on: worker */
 {
     struct checking *c = MR_OF(job, struct checking, job);
-    const struct pg_stream_options *streams = c->o->streams.items;
-    const char *names[] = {"connect_timeout", "gssencmode", "fallback_application_name", "dbname", c->o->password.value ? "password" : NULL, NULL};
-    const char *values[] = {"10", "disable", "millrace check", c->o->dsn, c->o->password.value, NULL};
-    char why[256];
-    PGconn *pq = PQconnectdbParams(names, values, 1);
-    if (!pq || PQstatus(pq) != CONNECTION_OK) {
-        snprintf(why, sizeof why, "%s", pq ? PQerrorMessage(pq) : "no memory");
-        first_line(why);
-        say(c, MR_CHECK_FAIL, NULL, "%s", why);
-        PQfinish(pq);
-        return;
+    const struct postgres_options *o = c->o;
+    const struct pg_stream_options *streams = o->streams.items;
+    struct pg_asking a = {0}, primary_asking = {0};
+    struct pg_server_facts server, primary;
+    const struct pg_server_facts *seer = NULL; /* whose transactions a run asks for */
+    if (meet(c, &a, "dsn", o->dsn, o->password.value, &server)) {
+        pg_advise_server(&c->lines, o, &server);
+        if (!o->primary_dsn) {
+            seer = server.standby ? NULL : &server;
+        } else if (meet(c, &primary_asking, "primary_dsn", o->primary_dsn, o->primary_password.value ? o->primary_password.value : o->password.value, &primary)) {
+            pg_advise_primary(&c->lines, o, &server, &primary);
+            seer = &primary;
+        }
+        if (seer)
+            pg_advise_transactions(&c->lines, o, seer);
+        for (size_t i = 0; i < o->streams.count; i++)
+            look_at_stream(c, &a, &streams[i], &server, seer);
     }
-    PGresult *r = ask(pq, "SELECT pg_catalog.current_setting('server_version'), pg_catalog.pg_is_in_recovery()", why);
-    if (r)
-        say(c, MR_CHECK_OK, NULL, "Postgres %s, %s", PQgetvalue(r, 0, 0), PQgetvalue(r, 0, 1)[0] == 't' ? "a standby" : "a primary");
-    else
-        say(c, MR_CHECK_FAIL, NULL, "%s", why);
-    PQclear(r);
-    for (size_t i = 0; i < c->o->streams.count; i++)
-        check_stream(c, pq, &streams[i]);
-    PQfinish(pq);
+    PQfinish(a.pq);
+    PQfinish(primary_asking.pq);
+}
+
+/* ---- on the loop ---- */
+
+static void tell(struct mr_check *check, struct pg_lines *l)
+{
+    static const enum mr_check_level levels[] = {[PG_OK] = MR_CHECK_OK, [PG_WARN] = MR_CHECK_WARN, [PG_FAIL] = MR_CHECK_FAIL};
+    for (size_t i = 0; i < l->count; i++)
+        check->line(check, levels[l->items[i].level], l->items[i].stream, l->items[i].text);
+    pg_lines_free(l);
 }
 
 static void done(struct mr_job *job, bool canceled)
@@ -101,29 +115,53 @@ static void done(struct mr_job *job, bool canceled)
     struct checking *c = MR_OF(job, struct checking, job);
     struct mr_check *check = c->check;
     (void)canceled;
-    for (size_t i = 0; i < c->count; i++) {
-        check->line(check, c->said[i].level, c->said[i].stream, c->said[i].text);
-        free(c->said[i].text);
-    }
-    free(c->said);
+    tell(check, &c->lines);
     free(c);
+    check->done(check);
+}
+
+static void look_at_dsn(struct pg_lines *l, const char *key, const char *dsn)
+{
+    const char *host = NULL, *sslmode = NULL;
+    PQconninfoOption *options = dsn ? PQconninfoParse(dsn, NULL) : NULL;
+    for (const PQconninfoOption *one = options; one && one->keyword; one++) {
+        if (strcmp(one->keyword, "host") == 0)
+            host = one->val;
+        else if (strcmp(one->keyword, "sslmode") == 0)
+            sslmode = one->val;
+    }
+    pg_advise_dsn(l, key, host, sslmode);
+    PQconninfoFree(options);
+}
+
+static void look_at_config(struct mr_check *check)
+{
+    const struct postgres_options *o = check->options;
+    const struct pg_stream_options *streams = o->streams.items;
+    struct pg_lines lines = {0};
+    pg_line(&lines, PG_OK, "%zu stream%s", o->streams.count, o->streams.count == 1 ? "" : "s");
+    look_at_dsn(&lines, "dsn", o->dsn);
+    look_at_dsn(&lines, "primary_dsn", o->primary_dsn);
+    for (size_t i = 0; i < o->streams.count; i++) {
+        const struct mr_schedule schedule = postgres_schedule(o, &streams[i]);
+        lines.stream = streams[i].name;
+        pg_advise_config(&lines, o, &streams[i], interval_of(&schedule));
+    }
+    tell(check, &lines);
     check->done(check);
 }
 
 void postgres_check(struct mr_check *check)
 {
-    const struct postgres_options *o = check->options;
-    char text[128];
     if (check->offline) {
-        snprintf(text, sizeof text, "%zu stream%s", o->streams.count, o->streams.count == 1 ? "" : "s");
-        check->line(check, MR_CHECK_OK, NULL, text);
-        check->done(check);
+        look_at_config(check);
         return;
     }
     struct checking *c = calloc(1, sizeof *c);
     assert(c);
     c->check = check;
-    c->o = o;
+    c->o = check->options;
+    snprintf(c->application, sizeof c->application, "millrace check %.48s", check->name);
     c->job = (struct mr_job){.run = run, .done = done};
     mr_worker_submit(check->loop->workers, MR_LANE_FAR, &c->job);
 }

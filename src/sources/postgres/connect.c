@@ -17,8 +17,6 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-enum { WORDS = 16 };
-
 struct pg_connect {
     atomic_int holders; /* the loop, the thread */
     int fd;
@@ -27,8 +25,7 @@ struct pg_connect {
         uv_poll_t poll;
         uv_timer_t timer; /* instead, where nothing could be begun: it is told on the next turn */
     };
-    const char *names[WORDS];
-    char *values[WORDS];
+    char *dsn, *password, *application;
     PGconn *made;       /* the thread's until the fd says so */
     struct mr_err err;
     pg_connect_cb cb;   /* NULL: let go of */
@@ -42,10 +39,11 @@ static void let_go(struct pg_connect *c)
 {
     if (atomic_fetch_sub(&c->holders, 1) != 1)
         return;
-    for (size_t i = 0; i < WORDS; i++)
-        if (c->values[i]) {
-            mr_cleanse(c->values[i], strlen(c->values[i])); /* one of them is the password */
-            free(c->values[i]);
+    char *const texts[] = {c->dsn, c->password, c->application};
+    for (size_t i = 0; i < MR_COUNT(texts); i++)
+        if (texts[i]) {
+            mr_cleanse(texts[i], strlen(texts[i])); /* the dsn may have a password too */
+            free(texts[i]);
         }
     PQfinish(c->made);
     if (c->fd >= 0)
@@ -78,11 +76,24 @@ static enum mr_code code_of(const char *said)
     return MR_ENET;
 }
 
-static void explain(struct pg_connect *c)
+/* libpq names hosts and users and never a password; should that change, nothing of it is repeated. One that is no secret to begin with, being the name
+ * of what it opens, may show. */
+static bool tells_the_secret(const PGconn *made, const char *said)
 {
-    const char *said = c->made ? PQerrorMessage(c->made) : "no memory", *secret = c->made ? PQpass(c->made) : NULL;
-    /* libpq names hosts and users and never a password; should that change, nothing of it is repeated */
-    if (secret && *secret && strstr(said, secret))
+    const char *secret = PQpass(made);
+    if (!secret || !*secret || !strstr(said, secret))
+        return false;
+    const char *const names[] = {PQuser(made), PQdb(made), PQhost(made)};
+    for (size_t i = 0; i < MR_COUNT(names); i++)
+        if (names[i] && strcmp(names[i], secret) == 0)
+            return false;
+    return true;
+}
+
+static void explain(const PGconn *made, struct mr_err *err)
+{
+    const char *said = made ? PQerrorMessage(made) : "no memory";
+    if (made && tells_the_secret(made, said))
         said = "the connection failed";
     char line[400];
     size_t n = 0;
@@ -91,21 +102,36 @@ static void explain(struct pg_connect *c)
             break;
         if (*p == '\n')
             line[n++] = ';';
-        line[n++] = *p == '\n' || *p == '\t' ? ' ' : *p;
+        if ((*p != '\n' && *p != '\t') || (n > 0 && line[n - 1] != ' '))
+            line[n++] = *p == '\n' || *p == '\t' ? ' ' : *p;
     }
     line[n] = 0;
-    mr_err_set(&c->err, code_of(said), "%s", n ? line : "the connection failed");
+    mr_err_set(err, code_of(said), "%s", n ? line : "the connection failed");
+}
+
+PGconn *pg_connect_now(const char *dsn, const char *password, const char *application, struct mr_err *err)
+{
+    /* what stands before the dsn it may change; what stands behind it holds */
+    const char *const names[] = {"connect_timeout", "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout", "gssencmode", "fallback_application_name",
+                                 "dbname", "client_encoding", password ? "password" : NULL, NULL};
+    const char *const values[] = {"10", "30", "10", "3", "60000", "disable", application, dsn, "UTF8", password, NULL};
+    PGconn *made = PQconnectdbParams(names, values, 1);
+    if (made && PQstatus(made) == CONNECTION_OK) {
+        PQsetNoticeReceiver(made, silent, NULL);
+        return made;
+    }
+    explain(made, err);
+    PQfinish(made);
+    return NULL;
 }
 
 static void *connect_thread(void *arg)
 {
     struct pg_connect *c = arg;
     static const uint64_t one = 1;
-    c->made = PQconnectdbParams(c->names, (const char *const *)c->values, 1);
-    if (c->made)
-        PQsetNoticeReceiver(c->made, silent, NULL);
-    if (!c->made || PQstatus(c->made) != CONNECTION_OK || PQsetnonblocking(c->made, 1) != 0) {
-        explain(c);
+    c->made = pg_connect_now(c->dsn, c->password, c->application, &c->err);
+    if (c->made && PQsetnonblocking(c->made, 1) != 0) {
+        explain(c->made, &c->err);
         PQfinish(c->made);
         c->made = NULL;
     }
@@ -159,37 +185,17 @@ static void on_not_begun(uv_timer_t *timer)
     tell(timer->data);
 }
 
-static void word(struct pg_connect *c, const char *name, const char *value)
-{
-    size_t at = 0;
-    while (c->names[at])
-        at++;
-    assert(at < WORDS - 1);
-    c->names[at] = name;
-    c->values[at] = strdup(value);
-    assert(c->values[at]);
-}
-
 struct pg_connect *pg_connect_start(struct mr_loop *loop, const char *dsn, const char *password, const char *source, pg_connect_cb cb, void *arg)
 {
-    char name[80];
     struct pg_connect *c = calloc(1, sizeof *c);
     assert(c);
-    snprintf(name, sizeof name, "millrace%s%.48s", source ? " " : "", source ? source : "");
     c->cb = cb;
     c->arg = arg;
-    /* what stands before the dsn it may change; what stands behind it holds */
-    word(c, "connect_timeout", "10");
-    word(c, "keepalives_idle", "30");
-    word(c, "keepalives_interval", "10");
-    word(c, "keepalives_count", "3");
-    word(c, "tcp_user_timeout", "60000");
-    word(c, "gssencmode", "disable");
-    word(c, "fallback_application_name", name);
-    word(c, "dbname", dsn);
-    if (password)
-        word(c, "password", password);
-    word(c, "client_encoding", "UTF8");
+    c->dsn = strdup(dsn);
+    c->password = password ? strdup(password) : NULL;
+    if (asprintf(&c->application, "millrace%s%.48s", source ? " " : "", source ? source : "") < 0)
+        abort();
+    assert(c->dsn && (c->password || !password));
     c->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     c->holders = 2;
     if (c->fd < 0) {

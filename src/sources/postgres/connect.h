@@ -18,6 +18,9 @@ struct pg_connect *pg_connect_start(struct mr_loop *loop, const char *dsn, const
 /* No callback comes any more. `gone` on the loop, when nothing of it is left there. */
 void pg_connect_drop(struct pg_connect *c, void (*gone)(void *arg), void *arg);
 
+/* The same by blocking; for the worker that checks. NULL: err. PQfinish() ends it. */
+PGconn *pg_connect_now(const char *dsn, const char *password, const char *application, struct mr_err *err);
+
 /* Asks the server to end what the connection does; nobody waits for the answer. The connection may be finished right after. */
 void pg_cancel(PGconn *conn);
 

@@ -13,9 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FAST_MS = 300000 };
-static const int64_t SMALL_BYTES = INT64_C(1) << 30;
-
 /* ---- what is asked ---- */
 
 static void put_server(struct mr_buf *sql)
@@ -25,17 +22,18 @@ static void put_server(struct mr_buf *sql)
                      "WHERE d.datname = pg_catalog.current_database(); ");
 }
 
-static void put_relations(struct mr_buf *sql, const struct stream *s)
+/* inhdetachpending is a column since 14 */
+void look_relations(struct mr_buf *sql, const char *table, const char *watermark)
 {
     mr_buf_puts(sql, "WITH RECURSIVE root AS (SELECT ");
-    sql_literal(sql, s->o->table);
+    sql_literal(sql, table);
     mr_buf_puts(sql, "::pg_catalog.regclass::pg_catalog.oid AS oid), tree(oid) AS (SELECT oid FROM root UNION SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN tree t ON i.inhparent = t.oid "
-                     "WHERE NOT i.inhdetachpending) SELECT c.oid, n.nspname, c.relname, c.relkind, CASE WHEN c.relkind IN ('r','m') THEN pg_catalog.pg_relation_size(c.oid) ELSE 0 END, "
+                     "WHERE NOT coalesce((pg_catalog.to_jsonb(i)->>'inhdetachpending')::pg_catalog.bool, false)) SELECT c.oid, n.nspname, c.relname, c.relkind, CASE WHEN c.relkind IN ('r','m') THEN pg_catalog.pg_relation_size(c.oid) ELSE 0 END, "
                      "CASE WHEN c.reltoastrelid <> 0 THEN pg_catalog.pg_relation_size(c.reltoastrelid) ELSE 0 END, pg_catalog.has_table_privilege(c.oid, 'SELECT'), "
                      "c.oid = (SELECT oid FROM root), coalesce(a.amname = 'heap', false), EXISTS (SELECT FROM pg_catalog.pg_index x JOIN pg_catalog.pg_attribute b ON b.attrelid = x.indrelid "
                      "AND b.attnum = x.indkey[0] JOIN pg_catalog.pg_class xc ON xc.oid = x.indexrelid JOIN pg_catalog.pg_am xa ON xa.oid = xc.relam "
                      "WHERE x.indrelid = c.oid AND x.indisvalid AND x.indpred IS NULL AND xa.amname = 'btree' AND b.attname = ");
-    sql_literal(sql, s->o->watermark ? s->o->watermark : "");
+    sql_literal(sql, watermark ? watermark : "");
     mr_buf_puts(sql, ") FROM tree JOIN pg_catalog.pg_class c ON c.oid = tree.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace LEFT JOIN pg_catalog.pg_am a ON a.oid = c.relam "
                      "ORDER BY c.oid; ");
 }
@@ -196,8 +194,8 @@ static enum mr_code choose_columns(struct stream *s, struct mr_err *err)
 static void use(struct stream *s, enum pg_method method, const char *why)
 {
     if (s->method != method || !s->method_why || strcmp(s->method_why, why) != 0)
-        mr_log_info(s->pg->loop->log, s->pg->name, "method", MR_S("stream", s->name), MR_S("method", method == PG_EXACT ? "exact" : method == PG_XID ? "xid" : "window"), MR_S("why", why));
-    if (s->method != method && method != PG_EXACT && s->schedule.every_ms < FAST_MS && !s->schedule.by_cron)
+        mr_log_info(s->pg->loop->log, s->pg->name, "method", MR_S("stream", s->name), MR_S("method", pg_method_name(method)), MR_S("why", why));
+    if (s->method != method && method != PG_EXACT && s->schedule.every_ms < PG_FAST_MS && !s->schedule.by_cron)
         mr_log_warn(s->pg->loop->log, s->pg->name, "fast_cadence", MR_S("stream", s->name), MR_I("every_ms", s->schedule.every_ms),
                     MR_S("costs", method == PG_XID ? "each run reads the whole table; an index that begins with the watermark, and method exact, would not"
                                                    : "rows wait for the oldest open transaction; change data capture would not"));
@@ -209,40 +207,21 @@ static void use(struct stream *s, enum pg_method method, const char *why)
 
 static enum mr_code choose_method(struct stream *s, struct mr_err *err)
 {
-    int64_t bytes = 0, every_ms = s->schedule.every_ms;
-    bool ids = true, indexed = true;
-    for (const struct relation *r = s->relations; r; r = r->next) {
-        if (!r->there)
-            continue;
-        ids &= (r->kind == 'r' && r->heap) || r->kind == 'm';
-        indexed &= r->indexed || r->pages < 2;
-        bytes += r->pages * s->pg->page;
-    }
+    struct pg_method_facts facts = {.table = s->o->table, .asked = s->o->method, .watermark = s->watermark != NULL, .standby = s->pg->standby,
+                                    .primary = s->pg->has_primary, .every_ms = s->schedule.every_ms};
+    enum pg_method method;
+    const char *why;
+    pg_method_none(&facts);
+    for (const struct relation *r = s->relations; r; r = r->next)
+        if (r->there)
+            pg_method_relation(&facts, r->kind, r->heap, r->indexed, r->pages, s->pg->page);
     s->zoned = s->watermark && (s->watermark->form == PG_FORM_DATE || s->watermark->form == PG_FORM_TIMESTAMP) && strcmp(s->o->time_zone, "UTC") != 0;
     s->unit_us = s->o->unit == 0 ? 1000000 : s->o->unit == 1 ? 1000 : 1;
     if (s->o->mode == PG_SNAPSHOT)
         return MR_OK;
-    if (!ids || s->o->method == PG_WINDOW) {
-        if (!s->watermark)
-            return mr_err_set(err, MR_ECONFIG, "%s has no transaction ids (a view, a foreign table): give it a watermark, or mode: snapshot", s->o->table ? s->o->table : "a query");
-        if (s->o->method == PG_EXACT || s->o->method == PG_XID)
-            return mr_err_set(err, MR_ECONFIG, "%s has no transaction ids (a view, a foreign table): method window, or mode: snapshot", s->o->table);
-        use(s, PG_WINDOW, s->o->method == PG_WINDOW ? "as configured" : "it has no transaction ids");
-    } else if (s->o->method == PG_XID) {
-        use(s, PG_XID, "as configured");
-    } else if (!s->watermark) {
-        use(s, PG_XID, "there is no watermark");
-    } else if (s->pg->standby && !s->pg->has_primary) {
-        use(s, PG_XID, "a standby shows no open transactions, and there is no primary_dsn");
-    } else if (s->o->method == PG_EXACT) {
-        use(s, PG_EXACT, "as configured");
-    } else if (!indexed) {
-        use(s, PG_XID, "no index begins with the watermark");
-    } else if (bytes <= SMALL_BYTES && bytes / 1000000 <= every_ms / 50) { /* of a gigabyte a second, at most 2 % of the time */
-        use(s, PG_XID, "the table is small");
-    } else {
-        use(s, PG_EXACT, "an index begins with the watermark");
-    }
+    if (pg_method_choose(&facts, &method, &why, err) != MR_OK)
+        return err->code;
+    use(s, method, why);
     return MR_OK;
 }
 
@@ -358,7 +337,7 @@ void look(struct stream *s)
         sql_literal(&table, s->o->table);
         mr_buf_puts(&table, "::pg_catalog.regclass");
         put_server(&sql);
-        put_relations(&sql, s);
+        look_relations(&sql, s->o->table, s->o->watermark);
         pg_describe_relation(&sql, mr_buf_cstr(&table));
         mr_buf_puts(&sql, "; SELECT ");
         pg_describe_stamp(&sql, mr_buf_cstr(&table));

@@ -18,6 +18,7 @@
 #include "bounds.h"
 #include "conn.h"
 #include "ids.h"
+#include "method.h"
 #include "options.h"
 #include "position.h"
 #include "types.h"
@@ -267,6 +268,9 @@ void run_walked(struct stream *s);
 
 /* -- look.c */
 void look(struct stream *s); /* run_go_on() or run_fail() */
+/* The statement that asks for a table's relations: itself, its partitions and children. Cells: oid, schema, name, kind, bytes, bytes of TOAST, may the whole
+ * be read, is it the root, is it a heap, does an index begin with the watermark? */
+void look_relations(struct mr_buf *sql, const char *table, const char *watermark /* or NULL */);
 void look_stamp(struct mr_buf *sql, const struct stream *s);          /* one more expression: of the columns of now */
 /* -- changes.c
  * Once positions are loaded: is it the same server, are columns and relations as they were? Notes what is not. */

@@ -212,7 +212,7 @@ static void on_end(void *arg, const struct mr_err *err, const char *state)
     }
     if (s->probe.hidden && s->method == PG_EXACT) {
         s->method = PG_XID;
-        s->method_why = "sessions are hidden from us";
+        s->method_why = pg_method_hidden;
     }
     trouble_probed(s);
     if (pg->standby && pg->has_primary && s->lsn[0]) {

@@ -72,7 +72,7 @@ void trouble_probed(struct stream *s)
     mr_cell_set(s->pg->hidden, (double)s->probe.hidden);
     look_at_stragglers(s);
     if (s->probe.hidden)
-        mr_alert_open(alerts, MR_A_POSTGRES_HIDDEN, s->pg->name, s->name, "%" PRId64 " sessions do not show their transactions: GRANT pg_read_all_stats TO the user of the %s. Until then %s", s->probe.hidden,
+        mr_alert_open(alerts, MR_A_POSTGRES_HIDDEN, s->pg->name, s->name, "%" PRId64 " sessions do not show their transactions: GRANT pg_read_all_stats TO the user of the %s, and track_activities must be on. Until then %s", s->probe.hidden,
                       s->pg->has_primary ? "primary_dsn" : "dsn", s->method == PG_WINDOW ? "rows may be missed" : "the whole table is read by transaction ids");
     else
         mr_alert_close(alerts, MR_A_POSTGRES_HIDDEN, s->pg->name, s->name);

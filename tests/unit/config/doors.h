@@ -68,7 +68,6 @@ void drop_last_errors(void);
 
 #define TESTS(name) extern const struct CMUnitTest name##_tests[]; extern const size_t name##_count
 TESTS(units);
-TESTS(near);
 TESTS(load);
 TESTS(options);
 TESTS(pairs);
