@@ -34,6 +34,7 @@ void streams_make(struct postgres *pg)
         s->started_us = MR_NO_TIME;
         s->next_us = next_run(s, mr_wall_us());
         s->backoff = mr_backoff_of(200, 30000);
+        keyscan_make(s);
         s->rows = mr_metric(m, MR_M_POSTGRES_ROWS, pg->name, s->name);
         s->bytes = mr_metric(m, MR_M_POSTGRES_BYTES, pg->name, s->name);
         s->pulls = mr_metric(m, MR_M_POSTGRES_RUNS, pg->name, s->name, "done");
@@ -55,6 +56,7 @@ void streams_free(struct postgres *pg)
             next = r->next;
             relation_free(r);
         }
+        keyscan_free(s);
         probe_free(&s->probe);
         pg_columns_free(&s->columns);
         free(s->columns_json);
