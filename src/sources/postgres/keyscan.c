@@ -200,8 +200,11 @@ static void loaded(struct keyscan *k)
 static void look_run(struct mr_job *job) /* Runs on: worker */
 {
     struct keyscan *k = MR_OF(job, struct keyscan, job);
-    if (pg_keydir_look(k->dir, k->version, &k->at, &k->found, &k->err) != MR_OK)
+    struct mr_err err;
+    if (pg_keydir_look(k->dir, k->version, &k->at, &k->found, &err) != MR_OK) {
+        k->err = err;
         mr_err_wrap(&k->err, "deletes");
+    }
 }
 
 static void look_done(struct mr_job *job, bool canceled)
@@ -295,8 +298,8 @@ static void end(struct keyscan *k)
 void keyscan_published(struct stream *s, int64_t version, enum mr_published how)
 {
     struct keyscan *k = s->keyscan;
-    if (how == MR_PUBLISHED)
-        leave(s->pg, NULL, k->dir, version);
+    if (how == MR_PUBLISHED) /* a reset may have come meanwhile, after which versions begin anew */
+        leave(s->pg, NULL, k->dir, version < k->version ? version : k->version);
 }
 
 void keyscan_decided(struct stream *s, const struct mr_err *err)
@@ -358,7 +361,9 @@ static void decide(struct keyscan *k)
 static void end_run(struct mr_job *job) /* Runs on: worker */
 {
     struct keyscan *k = MR_OF(job, struct keyscan, job);
-    (void)(compare_end(k->compare, &k->err) == MR_OK);
+    struct mr_err err;
+    if (compare_end(k->compare, &err) != MR_OK)
+        k->err = err;
 }
 
 static void end_done(struct mr_job *job, bool canceled)
@@ -371,7 +376,9 @@ static void end_done(struct mr_job *job, bool canceled)
 static void slice_run(struct mr_job *job) /* Runs on: worker */
 {
     struct keyscan *k = MR_OF(job, struct keyscan, job);
-    (void)(compare_slice(k->compare, &k->err) == MR_OK);
+    struct mr_err err;
+    if (compare_slice(k->compare, &err) != MR_OK)
+        k->err = err;
 }
 
 static void slice_done(struct mr_job *job, bool canceled)
@@ -394,7 +401,9 @@ static void slice_done(struct mr_job *job, bool canceled)
 static void begin_run(struct mr_job *job) /* Runs on: worker */
 {
     struct keyscan *k = MR_OF(job, struct keyscan, job);
-    (void)(compare_begin(k->compare, &k->err) == MR_OK);
+    struct mr_err err;
+    if (compare_begin(k->compare, &err) != MR_OK)
+        k->err = err;
 }
 
 static void begin_done(struct mr_job *job, bool canceled)
