@@ -29,7 +29,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define PART "deletes"
 static const int64_t LOGS_MOST = INT64_C(256) << 20; /* of keys that have landed: then it is time, whatever deletes_every says */
 
 static void drop_slices(struct keyscan *k)
@@ -250,7 +249,7 @@ void keyscan_load(struct stream *s)
     if (!k || s->pg->replay)
         return;
     for (const struct relation *r = s->relations; r; r = r->next)
-        again |= r->there && r->state != RELATION_LOADED; /* whoever has moved theirs may have moved ours */
+        again |= r->state == RELATION_NEW; /* whoever has moved theirs may have moved ours */
     if (k->state == KEYSCAN_LOADED && !again) {
         describe(k);
         pg_landed_at(&k->landed, k->version, 0, 0, k->description);
@@ -260,7 +259,7 @@ void keyscan_load(struct stream *s)
         return;
     k->state = KEYSCAN_LOADING;
     s->loading++;
-    mr_source_position(s->pg->src, mr_str_c(s->name), MR_STR(PART), on_position, k);
+    mr_source_position(s->pg->src, mr_str_c(s->name), MR_STR(KEYSCAN_PART), on_position, k);
 }
 
 struct pg_landed *keyscan_landed(struct stream *s)
@@ -349,7 +348,7 @@ static void decide(struct keyscan *k)
     }
     mr_buf_init(&value, 1024);
     pg_keys_named_put(&c->is, &value);
-    decision_part(&d, s, PART, k->version, mr_buf_str(&value));
+    decision_part(&d, s, KEYSCAN_PART, k->version, mr_buf_str(&value));
     mr_buf_free(&value);
     k->step = KEYSCAN_DECIDING;
     s->state = STREAM_DECIDING;

@@ -317,6 +317,7 @@ void walk_drop(struct stream *s);
 bool walk_is_quiet(struct stream *s);
 
 /* -- keyscan.c */
+#define KEYSCAN_PART "deletes" /* of a stream: it is no relation's, whose names have a dot */
 struct pg_landed;
 void keyscan_make(struct stream *s);
 void keyscan_free(struct stream *s);

@@ -192,7 +192,7 @@ static void on_positions(void *arg, const struct mr_err *err, const struct mr_po
     struct mr_err why = *err;
     for (size_t i = 0; why.code == MR_OK && i < count; i++) {
         char part[512];
-        if (!mr_str_eq(positions[i].stream, mr_str_c(s->name)) || positions[i].part.n >= sizeof part || (positions[i].part.n > 7 && memcmp(positions[i].part.p, "replay/", 7) == 0))
+        if (!mr_str_eq(positions[i].stream, mr_str_c(s->name)) || mr_str_eq(positions[i].part, MR_STR(KEYSCAN_PART)) || positions[i].part.n >= sizeof part || (positions[i].part.n > 7 && memcmp(positions[i].part.p, "replay/", 7) == 0))
             continue;
         snprintf(part, sizeof part, "%.*s", (int)positions[i].part.n, positions[i].part.p);
         relation_of(s, part);
