@@ -132,7 +132,7 @@ static void on_position(void *arg, const struct mr_err *err, const struct mr_pos
         return;
     }
     r->version = position->version;
-    r->by_person = position->version != r->at.version;
+    r->by_person = position->version == 0 || position->version != r->at.version; /* a reset leaves no position, and ids */
     if (r->by_person)
         r->at.swept = r->at.x;
     if (r->s->history.count == 0)
