@@ -92,7 +92,9 @@
     X(MR_A_POSTGRES_XID_AGE, "postgres_xid_age", WARN, "the database's oldest transaction id is near the end of its room",                \
       "vacuum; look for old prepared transactions and replication slots")                                                                 \
     X(MR_A_POSTGRES_ROW_TOO_BIG, "postgres_row_too_big", WARN, "a value above max_row was left out of its row",                            \
-      "raise max_row, or leave the column out; `omitted` in the record names it")
+      "raise max_row, or leave the column out; `omitted` in the record names it")                                                         \
+    X(MR_A_POSTGRES_DELETES, "postgres_deletes_unknown", WARN, "the keys of the last scan are missing or damaged, or are others by now",  \
+      "what was deleted since that scan gets no tombstone, but for rows that have landed since; from the next scan on all is told again")
 
 enum mr_alert_id {
 #define MR_ALERT_ENUM(id, name, severity, meaning, remedy) id,

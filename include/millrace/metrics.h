@@ -66,6 +66,8 @@
     X(MR_M_POSTGRES_BYTES, "millrace_postgres_bytes_total", COUNTER, "Bytes of rows taken from the server.", "source,stream")             \
     X(MR_M_POSTGRES_RUNS, "millrace_postgres_runs_total", COUNTER, "Runs of a stream: done, failed.", "source,stream,outcome")            \
     X(MR_M_POSTGRES_LATE, "millrace_postgres_late_rows_total", COUNTER, "Row versions that a sweep found below the range.", "source,stream") \
+    X(MR_M_POSTGRES_TOMBSTONES, "millrace_postgres_tombstones_total", COUNTER, "Keys that a scan found gone.", "source,stream")            \
+    X(MR_M_POSTGRES_KEYS, "millrace_postgres_keys", GAUGE, "Keys that were there at the last scan.", "source,stream")                      \
     X(MR_M_POSTGRES_LAST, "millrace_postgres_last_run_time_seconds", GAUGE, "When a run of the stream last ended well, seconds since 1970.", "source,stream") \
     X(MR_M_POSTGRES_LAG, "millrace_postgres_watermark_lag_seconds", GAUGE, "Age of the newest watermark that has landed, at the last run.", "source,stream") \
     X(MR_M_POSTGRES_XID_LAG, "millrace_postgres_transaction_lag", GAUGE, "Transaction ids between the server's newest and the first that is not known to be over.", "source,stream") \

@@ -4,6 +4,7 @@
  * happy path    row (loop) -> slice -> worker: is it new? -> envelope -> landing; … -> end -> done
  * ways to fail  a row that makes no sense, a zone that takes nothing: the first failure is told, once the worker has come back
  * on close      dropped: the landing goes as soon as the worker is out of it */
+#include "keydir.h"
 #include "postgres.h"
 
 #include "millrace/hash.h"
@@ -14,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { KEYS_MAX = 32, LINE_LIMIT = 1 << 30 };
+enum { KEYS_MAX = 32, KEYS_BYTES = 256 << 10, LINE_LIMIT = 1 << 30 };
 static const int64_t FIRST_US = INT64_C(-62135596800000000), LAST_US = INT64_C(253402300799999999); /* years 1 to 9999 */
 
 struct slice {
@@ -46,6 +47,10 @@ struct intake {
     struct pg_value *values;
     struct mr_buf data, line, omitted;
     int64_t row;
+    struct pg_landed *landed; /* NULL, or gets the keys */
+    struct pg_keys_out log;
+    uint64_t landed_since;
+    bool noting, noted; /* loop: the log is being made durable; it is */
 };
 
 /* ---- worker ---- */
@@ -199,6 +204,17 @@ static int64_t event_at(const struct intake *f, const struct intake_part *part, 
     return us >= FIRST_US && us <= LAST_US ? us : MR_NO_TIME;
 }
 
+/* Of a row that lands, should it be gone by the next scan of keys. */
+static enum mr_code note_key(struct intake *f, struct mr_str key, struct mr_err *err)
+{
+    enum mr_code code = f->log.deflater ? MR_OK : pg_keys_out_init(&f->log, PG_KEYS_LOG, err);
+    if (code == MR_OK)
+        code = pg_keys_put(&f->log, key, err);
+    if (code == MR_OK && f->log.bytes.n >= KEYS_BYTES)
+        code = pg_landed_append(f->landed, &f->log, &f->landed_since, err);
+    return code == MR_OK ? MR_OK : mr_err_wrap(err, "deletes");
+}
+
 static enum mr_code stage(struct intake *f, struct intake_part *part, const struct row *row, int64_t at_us, struct mr_err *err)
 {
     struct mr_member members[3];
@@ -242,7 +258,9 @@ static enum mr_code stage(struct intake *f, struct intake_part *part, const stru
         .payload = MR_PAYLOAD_JSON,
         .compact = true,
     };
-    return mr_landing_add(f->landing, &record, err);
+    if (mr_landing_add(f->landing, &record, err) != MR_OK)
+        return err->code;
+    return f->landed && f->keys ? note_key(f, record.key, err) : MR_OK;
 }
 
 static enum mr_code stage_row(struct intake *f, struct intake_part *part, struct mr_str bytes, int64_t at_us, struct mr_err *err)
@@ -313,6 +331,7 @@ static void run(struct mr_job *job) /* Runs on: worker */
 /* ---- loop ---- */
 
 static void submit(struct intake *f);
+static void go_on(struct intake *f);
 
 static void free_slices(struct intake *f)
 {
@@ -326,15 +345,46 @@ static void free_slices(struct intake *f)
 
 void intake_free(struct intake *f)
 {
-    assert(!f->out);
+    assert(!intake_is_busy(f));
     free_slices(f);
     if (f->landing)
         mr_landing_abandon(f->landing);
     mr_buf_free(&f->data);
     mr_buf_free(&f->line);
     mr_buf_free(&f->omitted);
+    pg_keys_out_free(&f->log);
     free(f->values);
     free(f);
+}
+
+static void note_run(struct mr_job *job) /* Runs on: worker */
+{
+    struct intake *f = MR_OF(job, struct intake, job);
+    struct mr_err err = {0};
+    if (pg_keys_flush(&f->log, &err) != MR_OK || pg_landed_append(f->landed, &f->log, &f->landed_since, &err) != MR_OK || pg_landed_sync(f->landed, f->landed_since, &err) != MR_OK)
+        f->err = err;
+}
+
+static void note_done(struct mr_job *job, bool canceled)
+{
+    struct intake *f = MR_OF(job, struct intake, job);
+    if (canceled && f->err.code == MR_OK)
+        mr_err_set(&f->err, MR_ECANCELED, "stopping");
+    f->noting = false;
+    go_on(f);
+}
+
+/* The keys of what lands are durable before it is decided. false: not yet. */
+static bool noted(struct intake *f)
+{
+    if (f->noting)
+        return false;
+    if (f->noted || f->err.code != MR_OK || f->log.count == 0)
+        return true;
+    f->noting = f->noted = true;
+    f->job = (struct mr_job){.run = note_run, .done = note_done};
+    mr_worker_submit(f->s->pg->loop->workers, MR_LANE_SYNC, &f->job);
+    return false;
 }
 
 static void go_on(struct intake *f)
@@ -353,7 +403,7 @@ static void go_on(struct intake *f)
     }
     if (f->out || f->told || !(f->ended || f->err.code != MR_OK))
         return;
-    if (f->err.code == MR_OK && f->first)
+    if ((f->err.code == MR_OK && f->first) || !noted(f))
         return;
     f->told = true;
     struct mr_err err = f->err;
@@ -375,7 +425,7 @@ static void done(struct mr_job *job, bool canceled)
 static void submit(struct intake *f)
 {
     struct slice *s = f->first;
-    if (f->out || !s || (s == f->last && !f->ended && s->n < SLICE_BYTES / 8))
+    if (f->out || f->noting || !s || (s == f->last && !f->ended && s->n < SLICE_BYTES / 8))
         return;
     f->first = s->next;
     if (!f->first)
@@ -454,7 +504,7 @@ void intake_drop(struct intake *f)
 
 bool intake_is_busy(const struct intake *f)
 {
-    return f->out != NULL;
+    return f->out != NULL || f->noting;
 }
 
 int64_t intake_bytes(const struct intake *f)
@@ -487,6 +537,7 @@ struct intake *intake_new(struct stream *s, struct pg_conn *conn, const char *sn
         for (size_t k = 0; k < s->columns.count; k++)
             if (strcmp(s->columns.items[k].name, s->o->key.items[i]) == 0)
                 f->key[f->keys++] = k;
+    f->landed = keyscan_landed(s);
     mr_buf_init(&f->data, LINE_LIMIT);
     mr_buf_init(&f->line, LINE_LIMIT);
     mr_buf_init(&f->omitted, 1 << 20);

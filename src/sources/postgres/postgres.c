@@ -112,7 +112,7 @@ static enum mr_code open_(void *self, struct mr_source *src, const void *options
     pg->run = "";
     pg->has_primary = pg->o->primary_dsn != NULL;
     pg->primary_password = pg->o->primary_password.value ? pg->o->primary_password.value : pg->o->password.value;
-    size_t memory = (size_t)pg->o->parallel * (INTAKE_BYTES + 2 * SLICE_BYTES);
+    size_t memory = (size_t)pg->o->parallel * (INTAKE_BYTES + 2 * SLICE_BYTES) + keyscan_memory(pg->o);
     pg->share = mr_share_new(pg->loop->budget, pg->name, memory, NULL, NULL);
     if (!mr_share_take(pg->share, memory))
         return mr_err_set(err, MR_EBUSY, "source %s: limits.memory has no %zu bytes left for %" PRId64 " connections: raise the one or lower `parallel`", pg->name, memory, pg->o->parallel);
@@ -201,7 +201,7 @@ static void once(void *self)
 
 static void status(const void *self, struct mr_buf *json)
 {
-    static const char *const states[] = {"idle", "waiting", "looking", "loading", "walking", "probing", "pulling", "deciding", "ending"};
+    static const char *const states[] = {"idle", "waiting", "looking", "loading", "walking", "probing", "pulling", "scanning", "deciding", "ending"};
     static const char *const methods[] = {"auto", "exact", "xid", "window"};
     const struct postgres *pg = self;
     mr_buf_printf(json, ",\"standby\":%s,\"streams\":[", pg->standby ? "true" : "false");

@@ -8,6 +8,7 @@
  *   probe.c     what is open on the primary
  *   pull.c      the range, under one snapshot ─► intake
  *   walk.c      whole relations in chunks of pages, several at once ─► intake
+ *   keyscan.c   all keys ─► worker: keycompare.c ─► which are gone? ─► tombstones into a landing
  *   intake.c      rows of a COPY ─► slices ─► worker: which are new? ─► envelopes into a landing
  *   pool.c      connections: who wants one gets it
  *
@@ -138,6 +139,7 @@ enum stream_state {
     STREAM_WALKING,
     STREAM_PROBING,
     STREAM_PULLING,
+    STREAM_SCANNING, /* keys */
     STREAM_DECIDING,
     STREAM_ENDING    /* a run has failed: what is on its way comes back first */
 };
@@ -197,6 +199,7 @@ struct stream {
     int64_t wal_now, wal_fork, timeline_now; /* of the server that was read: its log's place, where it left another's log (-1: not known) */
     char stamp[40];          /* of the columns, as they were looked at */
     struct intake *intake;
+    struct keyscan *keyscan; /* NULL: deletes are not told */
     struct chunk *chunks;    /* of the walk that is under way */
     struct relation *walking;
     int64_t rows_run, bytes_run, late_run;
@@ -212,6 +215,7 @@ struct flight { /* a landing that was asked to be decided */
     struct relation **moved;
     size_t moved_count;
     struct chunk *chunk; /* of a walk; NULL: a pull's */
+    int64_t keyscan;     /* or of a scan of keys: the version that it makes of its part; 0: of none */
     bool decided;
     int64_t rows;
 };
@@ -264,6 +268,7 @@ void run_begin(struct stream *s);
 void run_fail(struct stream *s, const struct mr_err *err); /* what is under way is dropped; ends in stream_fail() */
 void run_go_on(struct stream *s);                /* a step has ended: the next */
 void run_pulled(struct stream *s);
+void run_scanned(struct stream *s);
 void run_walked(struct stream *s);
 
 /* -- look.c */
@@ -292,10 +297,13 @@ struct decision { /* what is asked together; {0} at first */
     size_t moves_count, rows_count;
     char **texts; /* owned: keys and values */
     size_t texts_count;
+    int64_t keyscan; /* as in struct flight */
 };
 /* The relation's new position (r->at is already that), and the ids that have landed with bucket `l`. met may be NULL. */
 void decision_move(struct decision *d, struct relation *r, int64_t l, const struct pg_met *met);
-/* Takes the landing, and what is in `d`. Ends in pull_decided() or walk_decided(). */
+/* A part that is no relation's. */
+void decision_part(struct decision *d, const struct stream *s, const char *part, int64_t version, struct mr_str value);
+/* Takes the landing, and what is in `d`. Ends in pull_decided(), walk_decided() or keyscan_decided(). */
 void decision_ask(struct decision *d, struct stream *s, struct chunk *chunk, struct mr_landing *landing, int64_t rows);
 void flights_leave(struct postgres *pg); /* the source is gone: what is not published yet is nobody's */
 
@@ -322,6 +330,21 @@ void walk(struct stream *s);
 void walk_decided(struct chunk *c, const struct mr_err *err);
 void walk_drop(struct stream *s);
 bool walk_is_quiet(struct stream *s);
+
+/* -- keyscan.c */
+#define KEYSCAN_PART "deletes" /* of a stream: it is no relation's, whose names have a dot */
+struct pg_landed;
+void keyscan_make(struct stream *s);
+void keyscan_free(struct stream *s);
+size_t keyscan_memory(const struct postgres_options *o);  /* that scans may take at once */
+void keyscan_load(struct stream *s);                      /* run_go_on() or run_fail(), if there is anything to load */
+bool keyscan_wanted(struct stream *s);                    /* after a pull */
+void keyscan(struct stream *s);                           /* run_scanned() or run_fail() */
+void keyscan_decided(struct stream *s, const struct mr_err *err);
+void keyscan_published(struct stream *s, int64_t version, enum mr_published how);
+void keyscan_drop(struct stream *s);
+bool keyscan_is_quiet(struct stream *s);
+struct pg_landed *keyscan_landed(struct stream *s);       /* gets the keys of rows that land; NULL: nobody wants them */
 
 /* -- intake.c */
 struct intake;

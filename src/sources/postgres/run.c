@@ -2,7 +2,7 @@
 /* run.c - one run of a stream, step by step.
  *
  * happy path    a connection -> look (now and then) -> load positions -> judge what has changed -> walk, if a relation was never read whole -> probe -> pull
- *               -> sweep, if one is due -> done
+ *               -> keys, if deletes are due -> sweep, if one is due -> done
  * ways to fail  any step: what is under way is dropped, and once it has come back, stream_fail()
  * on close      the same */
 #include "postgres.h"
@@ -17,7 +17,7 @@ static bool is_quiet(struct stream *s)
     for (const struct relation *r = s->relations; r; r = r->next)
         if (r->undecided)
             return false;
-    return !s->loading && !s->primary && !s->want.waiting && !s->primary_want.waiting && walk_is_quiet(s) && pull_is_quiet(s);
+    return !s->loading && !s->primary && !s->want.waiting && !s->primary_want.waiting && walk_is_quiet(s) && pull_is_quiet(s) && keyscan_is_quiet(s);
 }
 
 static void drop(struct stream *s)
@@ -28,6 +28,7 @@ static void drop(struct stream *s)
     pool_unwant(&s->pg->primary, &s->primary_want);
     walk_drop(s);
     pull_drop(s);
+    keyscan_drop(s);
     if (s->primary)
         pg_conn_close(s->primary->conn); /* its callback gives it back */
     if (s->link)
@@ -95,6 +96,14 @@ void run_walked(struct stream *s)
 
 void run_pulled(struct stream *s)
 {
+    if (keyscan_wanted(s))
+        keyscan(s);
+    else
+        run_scanned(s);
+}
+
+void run_scanned(struct stream *s)
+{
     s->swept = !s->pg->replay && sweep_wanted(s);
     if (s->swept)
         walk(s);
@@ -116,6 +125,7 @@ static bool load(struct stream *s)
         s->loading--;
         return false;
     }
+    keyscan_load(s);
     for (struct relation *r = s->relations; r; r = r->next)
         if (r->state == RELATION_NEW)
             relation_load(r);

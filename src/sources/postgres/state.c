@@ -132,7 +132,7 @@ static void on_position(void *arg, const struct mr_err *err, const struct mr_pos
         return;
     }
     r->version = position->version;
-    r->by_person = position->version != r->at.version;
+    r->by_person = position->version == 0 || position->version != r->at.version; /* a reset leaves no position, and ids */
     if (r->by_person)
         r->at.swept = r->at.x;
     if (r->s->history.count == 0)
@@ -203,7 +203,7 @@ static void on_positions(void *arg, const struct mr_err *err, const struct mr_po
     struct mr_err why = *err;
     for (size_t i = 0; why.code == MR_OK && i < count; i++) {
         char part[512];
-        if (!mr_str_eq(positions[i].stream, mr_str_c(s->name)) || positions[i].part.n >= sizeof part || (positions[i].part.n > 7 && memcmp(positions[i].part.p, "replay/", 7) == 0))
+        if (!mr_str_eq(positions[i].stream, mr_str_c(s->name)) || mr_str_eq(positions[i].part, MR_STR(KEYSCAN_PART)) || positions[i].part.n >= sizeof part || (positions[i].part.n > 7 && memcmp(positions[i].part.p, "replay/", 7) == 0))
             continue;
         snprintf(part, sizeof part, "%.*s", (int)positions[i].part.n, positions[i].part.p);
         relation_of(s, part);
@@ -316,6 +316,7 @@ static void on_decided(void *arg, const struct mr_verdict *verdict)
     struct postgres *pg = x->pg;
     struct stream *s = x->s;
     struct chunk *chunk = x->chunk;
+    bool keyscan = x->keyscan != 0;
     struct mr_err err = verdict->code == MR_OK ? (struct mr_err){0} : *verdict->err;
     for (size_t i = 0; i < x->moved_count; i++) {
         x->moved[i]->undecided--;
@@ -328,6 +329,8 @@ static void on_decided(void *arg, const struct mr_verdict *verdict)
         flight_gone(x);
     if (chunk)
         walk_decided(chunk, &err);
+    else if (keyscan)
+        keyscan_decided(s, &err);
     else
         pull_decided(s, &err);
     postgres_pump(pg);
@@ -339,6 +342,8 @@ static void on_published(void *arg, enum mr_published how)
     struct postgres *pg = x->pg;
     if (pg && pg->replay && how != MR_PUBLISH_LOST)
         pg->replay->records += x->rows;
+    if (pg && x->keyscan)
+        keyscan_published(x->s, x->keyscan, how);
     flight_gone(x);
     if (pg)
         postgres_pump(pg);
@@ -351,6 +356,17 @@ void flights_leave(struct postgres *pg)
     pg->flights = NULL;
 }
 
+void decision_part(struct decision *d, const struct stream *s, const char *part, int64_t version, struct mr_str value)
+{
+    d->moves = realloc(d->moves, (d->moves_count + 1) * sizeof *d->moves);
+    assert(d->moves);
+    d->moves[d->moves_count++] = (struct mr_move){.source = mr_str_c(s->pg->name),
+                                                  .stream = mr_str_c(s->name),
+                                                  .part = keep(d, strdup(part)),
+                                                  .expected_version = version,
+                                                  .value = keep(d, strndup(value.p, value.n))};
+}
+
 void decision_ask(struct decision *d, struct stream *s, struct chunk *chunk, struct mr_landing *landing, int64_t rows)
 {
     struct flight *x = calloc(1, sizeof *x);
@@ -358,6 +374,7 @@ void decision_ask(struct decision *d, struct stream *s, struct chunk *chunk, str
     x->pg = s->pg;
     x->s = s;
     x->chunk = chunk;
+    x->keyscan = d->keyscan;
     x->rows = rows;
     x->moved = calloc(d->moves_count ? d->moves_count : 1, sizeof *x->moved);
     assert(x->moved);

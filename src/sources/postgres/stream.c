@@ -35,6 +35,7 @@ void streams_make(struct postgres *pg)
         s->next_us = next_run(s, mr_wall_us());
         s->told_ms = mr_loop_now_ms(pg->loop) + 1; /* what was open when the last process ended */
         s->backoff = mr_backoff_of(200, 30000);
+        keyscan_make(s);
         s->rows = mr_metric(m, MR_M_POSTGRES_ROWS, pg->name, s->name);
         s->bytes = mr_metric(m, MR_M_POSTGRES_BYTES, pg->name, s->name);
         s->pulls = mr_metric(m, MR_M_POSTGRES_RUNS, pg->name, s->name, "done");
@@ -56,6 +57,7 @@ void streams_free(struct postgres *pg)
             next = r->next;
             relation_free(r);
         }
+        keyscan_free(s);
         probe_free(&s->probe);
         pg_columns_free(&s->columns);
         free(s->columns_json);
