@@ -240,7 +240,10 @@ static void on_again(uv_idle_t *idle)
 {
     struct pg_conn *c = idle->data;
     uv_idle_stop(&c->again);
-    take(c);
+    if (c->pq)
+        take(c);
+    else
+        lost(c, MR_ENET, "the connection was lost before it was asked");
 }
 
 static void on_event(uv_poll_t *poll, int status, int events)
@@ -297,13 +300,17 @@ static void on_look(uv_timer_t *timer)
 
 void pg_conn_query(struct pg_conn *c, const char *sql, const struct pg_query *q)
 {
-    assert(c->state == CONN_IDLE);
+    assert(c->state == CONN_IDLE || c->state == CONN_DOWN);
     c->state = CONN_BUSY;
     c->q = *q;
     c->which = c->copies = 0;
     c->err = (struct mr_err){0};
     memset(c->sqlstate, 0, sizeof c->sqlstate);
     c->heard_ms = mr_loop_now_ms(c->o.loop);
+    if (!c->pq) { /* whoever holds it has not heard that it went down: he does now */
+        uv_idle_start(&c->again, on_again);
+        return;
+    }
     uv_timer_start(&c->look, on_look, LOOK_MS, LOOK_MS);
     int sent = PQsendQuery(c->pq, sql), more = sent ? PQflush(c->pq) : -1;
     c->flushing = more != 0; /* a failure is told from the loop, by the socket that is broken */

@@ -38,9 +38,9 @@ struct pg_conn;
 struct pg_conn *pg_conn_new(const struct pg_conn_options *options);
 /* cb on the loop exactly once. Only when it is down. */
 void pg_conn_open(struct pg_conn *c, void (*cb)(void *arg, const struct mr_err *err), void *arg);
-bool pg_conn_ready(const struct pg_conn *c); /* idle: pg_conn_query() may be called */
+bool pg_conn_ready(const struct pg_conn *c); /* idle */
 bool pg_conn_busy(const struct pg_conn *c);
-/* `sql` is copied. */
+/* When it is idle; or down, since the server may have gone while nobody asked: then it ends with MR_ENET, on a later turn. `sql` is copied. */
 void pg_conn_query(struct pg_conn *c, const char *sql, const struct pg_query *q);
 void pg_conn_go_on(struct pg_conn *c);
 /* Any state: a command that is under way is canceled and ends with MR_ECANCELED, a connection that is being made is let go of (its callback never comes). Then it is down. */
