@@ -35,7 +35,6 @@ static void on_open(void *arg, const struct mr_err *err)
 {
     struct link *l = arg;
     struct pool *p = l->pool;
-    struct want *told = p->wants;
     p->opening = false;
     trouble_connect(p->pg, err);
     if (err->code == MR_OK) {
@@ -45,10 +44,11 @@ static void on_open(void *arg, const struct mr_err *err)
     }
     p->err = *err;
     p->retry_at_ms = mr_loop_now_ms(p->pg->loop) + (uint64_t)mr_backoff_next(&p->backoff, mr_random_u64());
+    p->refused = p->wants;
     p->wants = NULL;
-    while (told) {
-        struct want *w = told;
-        told = w->next;
+    while (p->refused) { /* one who hears of it may take back another's wish, or want again */
+        struct want *w = p->refused;
+        p->refused = w->next;
         w->next = NULL;
         w->waiting = false;
         w->got(w, NULL, err);
@@ -101,14 +101,20 @@ void pool_want(struct pool *p, struct want *w)
     pool_pump(p);
 }
 
-void pool_unwant(struct pool *p, struct want *w)
+static void take_out(struct want **list, struct want *w)
 {
-    for (struct want **at = &p->wants; *at && w->waiting; at = &(*at)->next)
+    for (struct want **at = list; *at && w->waiting; at = &(*at)->next)
         if (*at == w) {
             *at = w->next;
             w->waiting = false;
             return;
         }
+}
+
+void pool_unwant(struct pool *p, struct want *w)
+{
+    take_out(&p->wants, w);
+    take_out(&p->refused, w);
 }
 
 struct link *pool_idle(struct pool *p)
