@@ -21,8 +21,11 @@ enum { WORDS = 16 };
 
 struct pg_connect {
     atomic_int holders; /* the loop, the thread */
-    int fd;
-    uv_poll_t poll;
+    int fd; /* -1: none could be had */
+    union {
+        uv_poll_t poll;   /* of the fd */
+        uv_timer_t timer; /* or, without one, for the next turn */
+    } on;
     const char *names[WORDS];
     char *values[WORDS];
     PGconn *made;       /* the thread's until the fd says so */
@@ -132,18 +135,30 @@ static void on_closed(uv_handle_t *handle)
     let_go(c);
 }
 
-static void on_done(uv_poll_t *poll, int status, int events)
+static void tell(struct pg_connect *c)
 {
-    struct pg_connect *c = poll->data;
     PGconn *made = c->made;
     pg_connect_cb cb = c->cb;
     struct mr_err err = c->err;
-    (void)status;
-    (void)events;
     c->made = NULL;
     c->cb = NULL;
-    uv_close((uv_handle_t *)&c->poll, on_closed);
+    uv_close((uv_handle_t *)&c->on, on_closed);
     cb(c->arg, made, &err);
+}
+
+static void on_done(uv_poll_t *poll, int status, int events)
+{
+    struct pg_connect *c = poll->data;
+    uint64_t count;
+    (void)status;
+    (void)events;
+    if (read(c->fd, &count, sizeof count) == sizeof count)
+        tell(c);
+}
+
+static void on_no_fd(uv_timer_t *timer)
+{
+    tell(timer->data);
 }
 
 static void word(struct pg_connect *c, const char *name, const char *value)
@@ -179,11 +194,18 @@ struct pg_connect *pg_connect_start(struct mr_loop *loop, const char *dsn, const
         word(c, "password", password);
     word(c, "client_encoding", "UTF8");
     c->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    assert(c->fd >= 0);
+    c->holders = 1;
+    if (c->fd < 0) {
+        mr_err_sys(&c->err, errno, "connect");
+        uv_timer_init(&loop->uv, &c->on.timer);
+        c->on.timer.data = c;
+        uv_timer_start(&c->on.timer, on_no_fd, 0, 0);
+        return c;
+    }
     c->holders = 2;
-    uv_poll_init(&loop->uv, &c->poll, c->fd);
-    c->poll.data = c;
-    uv_poll_start(&c->poll, UV_READABLE, on_done);
+    uv_poll_init(&loop->uv, &c->on.poll, c->fd);
+    c->on.poll.data = c;
+    uv_poll_start(&c->on.poll, UV_READABLE, on_done);
     if (!spawn(connect_thread, c)) {
         mr_err_set(&c->err, MR_EBUSY, "no thread can be had to connect");
         c->holders = 1;
@@ -198,7 +220,7 @@ void pg_connect_drop(struct pg_connect *c, void (*gone)(void *arg), void *arg)
     c->cb = NULL;
     c->gone = gone;
     c->arg = arg;
-    uv_close((uv_handle_t *)&c->poll, on_closed);
+    uv_close((uv_handle_t *)&c->on, on_closed);
 }
 
 /* ---- canceling ---- */
