@@ -175,9 +175,12 @@ static void tell(struct pg_connect *c)
 
 static void on_done(uv_poll_t *poll, int status, int events)
 {
+    struct pg_connect *c = poll->data;
+    uint64_t count;
     (void)status;
     (void)events;
-    tell(poll->data);
+    if (read(c->fd, &count, sizeof count) == sizeof count)
+        tell(c);
 }
 
 static void on_not_begun(uv_timer_t *timer)

@@ -58,7 +58,7 @@ struct pool {
     struct postgres *pg;
     struct link *links;
     size_t count;
-    struct want *wants;
+    struct want *wants, *refused; /* those who still have to be told */
     struct mr_backoff backoff;
     uint64_t retry_at_ms;
     uint64_t unreachable_since_ms;
