@@ -438,7 +438,7 @@ static void walk(struct world *w, enum pg_walk_kind kind, bool runs_between)
         return;
     bool keep_ids = w->mutant == MUTANT_WALK_IDS && kind == PG_WALK_CATCH_UP;
     lo = keep_ids ? w->at.x : lo;
-    pg_walk_begin(&w->at, kind, lo, hi, (int64_t)w->versions_count); /* a version a page */
+    pg_walk_begin(&w->at, kind, lo, hi, (int64_t)w->versions_count, 7); /* a version a page */
     struct pg_span span;
     while (pg_walk_next(&w->at.walk, NULL, 0, PAGES_AT_ONCE, &span)) {
         bool now[VERSIONS] = {false};

@@ -127,13 +127,13 @@ static void a_position_is_what_it_was(void **state)
     for (int i = 0; i < 33; i++)
         pg_history_add(&p.runs, i % 7);
     is_kept(&p);
-    pg_walk_begin(&p, PG_WALK_SWEEP, 3, INT64_MAX, UINT32_MAX);
+    pg_walk_begin(&p, PG_WALK_SWEEP, 3, INT64_MAX, UINT32_MAX, UINT32_MAX);
     is_kept(&p);
     pg_walk_done(&p.walk, (struct pg_span){UINT32_MAX - 1, UINT32_MAX});
     pg_walk_done(&p.walk, (struct pg_span){0, 7});
     is_kept(&p);
     for (enum pg_walk_kind k = PG_WALK_FIRST; k <= PG_WALK_SWEEP; k++) {
-        pg_walk_begin(&p, k, 1, 2, 3);
+        pg_walk_begin(&p, k, 1, 2, 3, 4);
         is_kept(&p);
     }
     pg_position_free(&p);
