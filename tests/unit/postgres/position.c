@@ -167,7 +167,7 @@ static void random_positions_are_what_they_were(void **state)
             assert_true(pg_held_find(&p, who));
         }
         if (one_in(&c, 2)) {
-            pg_walk_begin(&p, (enum pg_walk_kind)(1 + draw(&c, 3)), draw(&c, 100), draw(&c, 1000), 500);
+            pg_walk_begin(&p, (enum pg_walk_kind)(1 + draw(&c, 3)), draw(&c, 100), draw(&c, 1000), 500, 16);
             for (uint64_t n = draw(&c, 20); n > 0; n--) {
                 int64_t from = (int64_t)draw(&c, 490);
                 pg_walk_done(&p.walk, (struct pg_span){from, from + 1 + (int64_t)draw(&c, 10)});
@@ -258,7 +258,7 @@ static void walks_are_what_a_row_of_pages_says(void **state)
         bool done[PAGES] = {false};
         int64_t pages = (int64_t)draw(&c, PAGES + 1);
         pg_position_init(&p);
-        pg_walk_begin(&p, PG_WALK_FIRST, 0, 9, pages);
+        pg_walk_begin(&p, PG_WALK_FIRST, 0, 9, pages, 16);
         for (int i = 0; i < 200; i++) {
             struct pg_span out[4], next;
             bool busy[PAGES] = {false};
@@ -312,7 +312,7 @@ static void a_walk_of_no_pages_is_whole(void **state)
     struct pg_span next;
     (void)state;
     pg_position_init(&p);
-    pg_walk_begin(&p, PG_WALK_FIRST, 0, 9, 0);
+    pg_walk_begin(&p, PG_WALK_FIRST, 0, 9, 0, 16);
     assert_true(pg_walk_whole(&p.walk) && pg_walk_left(&p.walk) == 0);
     assert_false(pg_walk_next(&p.walk, NULL, 0, 10, &next));
     pg_position_free(&p);
