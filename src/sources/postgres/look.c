@@ -21,7 +21,7 @@ static const int64_t SMALL_BYTES = INT64_C(1) << 30;
 static void put_server(struct mr_buf *sql)
 {
     mr_buf_puts(sql, "SELECT (SELECT system_identifier FROM pg_catalog.pg_control_system())::text, (SELECT timeline_id FROM pg_catalog.pg_control_checkpoint()), d.oid, "
-                     "pg_catalog.pg_is_in_recovery(), pg_catalog.age(d.datfrozenxid), pg_catalog.current_setting('block_size') FROM pg_catalog.pg_database d "
+                     "pg_catalog.pg_is_in_recovery(), pg_catalog.age(d.datfrozenxid), pg_catalog.current_setting('block_size'), pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text FROM pg_catalog.pg_database d "
                      "WHERE d.datname = pg_catalog.current_database(); ");
 }
 
@@ -57,6 +57,7 @@ static void take_server(struct postgres *pg, PGresult *r)
     pg->database = (uint32_t)strtoul(PQgetvalue(r, 0, 2), NULL, 10);
     pg->standby = PQgetvalue(r, 0, 3)[0] == 't';
     pg->page = strtoll(PQgetvalue(r, 0, 5), NULL, 10);
+    pg->xmax = strtoull(PQgetvalue(r, 0, 6), NULL, 10);
     mr_cell_set(pg->xid_age, strtod(PQgetvalue(r, 0, 4), NULL));
 }
 

@@ -41,6 +41,12 @@ struct postgres;
 struct stream;
 struct relation;
 
+/* How far back ids can be compared. A row has 32 bits of its own. */
+#define PG_IDS_SQL ((UINT64_C(1) << 31) - (1 << 27))   /* beyond, age() in a statement may be wrong: all rows come, and are told by 64 bits here */
+#define PG_IDS_FAR ((UINT64_C(1) << 31) - (1 << 21))   /* beyond, ids that are kept would be taken for later ones. Nobody's transaction is open for as long: the
+                                                          server gives out no more ids 3,000,000 before 2^31 */
+#define PG_IDS_ROUND ((UINT64_C(1) << 32) - (1 << 28)) /* beyond, nothing tells two transactions apart */
+
 /* -- pool.c ------------------------------------------------------------------------------------------------------- */
 struct link { /* a connection of a pool */
     struct pool *pool;
@@ -239,6 +245,7 @@ struct postgres {
     uint32_t database;
     int64_t page;             /* bytes */
     bool standby;
+    uint64_t xmax;            /* of the last snapshot, or look: ids below have been given out */
     uint64_t unreachable_since_ms;
     struct mr_cell *conflicts, *hidden, *replica_lag, *xid_age;
 };
@@ -273,6 +280,8 @@ void relation_load(struct relation *r);          /* run_go_on() or run_fail() */
 void relations_list(struct stream *s);           /* those that the store knows; the same */
 void relation_free(struct relation *r);
 void relation_anew(struct relation *r);          /* as if it had never been read */
+uint64_t relation_behind(const struct relation *r); /* how many ids have been given out since the oldest that a run may meet again; 0: it was never read whole */
+void relation_forget(struct relation *r, uint64_t from, uint64_t below); /* ids in between, however far apart the two are */
 struct relation *relation_of(struct stream *s, const char *part); /* made if it is new */
 struct decision { /* what is asked together; {0} at first */
     struct mr_move *moves;
@@ -325,6 +334,7 @@ void intake_free(struct intake *f); /* not while it is busy */
 /* -- sql.c: the statements */
 void sql_literal(struct mr_buf *sql, const char *text);
 void sql_session(struct mr_buf *sql, const struct stream *s); /* BEGIN and what holds in the transaction */
+void sql_since(struct mr_buf *sql, const struct stream *s, uint64_t x); /* rows of transactions from x on, and perhaps others */
 void sql_copy(struct mr_buf *sql, const struct stream *s, const struct relation *r, const char *where, struct intake_part *part);
 
 /* -- trouble.c */

@@ -44,12 +44,6 @@ void pull_watermark(struct mr_buf *sql, const struct stream *s)
     pg_ident_put(sql, s->watermark->name);
 }
 
-static void put_age(struct mr_buf *sql, uint64_t x)
-{
-    uint32_t id = (uint32_t)x;
-    mr_buf_printf(sql, "pg_catalog.age(t.xmin) BETWEEN 0 AND pg_catalog.age('%" PRIu32 "'::pg_catalog.xid)", id < 3 ? UINT32_MAX : id);
-}
-
 /* NULL and -infinity are older than all: they are always read, and told by their ids. */
 static void put_range(struct mr_buf *sql, const struct stream *s, int64_t from)
 {
@@ -91,7 +85,7 @@ static void put_where(struct mr_buf *sql, const struct stream *s, const struct r
         return;
     }
     if (r->at.x)
-        put_age(sql, r->at.x);
+        sql_since(sql, s, r->at.x);
     if (s->method == PG_EXACT && r->bounds.from != MR_NO_TIME) {
         mr_buf_puts(sql, r->at.x ? " AND " : "");
         put_range(sql, s, r->bounds.from);
@@ -174,6 +168,8 @@ static void take_nodes(struct stream *s, PGresult *r)
 /* A server that has given out fewer ids than we have seen: a standby that is behind, or one that has lost what it had. */
 static void judge_ids(struct stream *s, struct relation *r)
 {
+    if (relation_behind(r) > PG_IDS_FAR) /* it was less a moment ago */
+        mr_err_set(&s->err, MR_EFENCED, "%s: more than 2^31 transaction ids have been given out since it was read", r->part);
     if (s->xmax >= r->at.x)
         return;
     if (s->pg->standby && (r->at.timeline == 0 || r->at.timeline == s->pg->timeline)) {
@@ -195,7 +191,7 @@ static void on_result(void *arg, PGresult *result, size_t which)
         return;
     }
     s->xmin = strtoull(PQgetvalue(result, 0, 0), NULL, 10);
-    s->xmax = strtoull(PQgetvalue(result, 0, 1), NULL, 10);
+    s->xmax = s->pg->xmax = strtoull(PQgetvalue(result, 0, 1), NULL, 10);
     s->snapshot_us = strtoll(PQgetvalue(result, 0, 2), NULL, 10);
     mr_time_text(s->snapshot_us, s->snapshot);
     if (!PQgetisnull(result, 0, 3) && strcmp(PQgetvalue(result, 0, 3), s->stamp) != 0) {

@@ -29,6 +29,15 @@ void sql_session(struct mr_buf *sql, const struct stream *s)
         mr_buf_puts(sql, "SET LOCAL search_path TO pg_catalog; SET LOCAL row_security TO off; ");
 }
 
+void sql_since(struct mr_buf *sql, const struct stream *s, uint64_t x)
+{
+    uint32_t id = (uint32_t)x;
+    if (s->pg->xmax > x && s->pg->xmax - x > PG_IDS_SQL)
+        mr_buf_puts(sql, "true");
+    else
+        mr_buf_printf(sql, "pg_catalog.age(t.xmin) BETWEEN 0 AND pg_catalog.age('%" PRIu32 "'::pg_catalog.xid)", id < 3 ? UINT32_MAX : id);
+}
+
 void sql_copy(struct mr_buf *sql, const struct stream *s, const struct relation *r, const char *where, struct intake_part *part)
 {
     const struct pg_style style = postgres_style(s->pg->o);

@@ -6,7 +6,7 @@
  * set of chunks that are done says exactly what has landed. Whatever changes meanwhile has an id from hi on, and is left to the pull that follows.
  *
  *   first      [0, hi)        hi: the lowest id that was not over; then the pull begins at hi
- *   catch up   [swept, hi)    after a pull that was cut and had much to read: a sweep on the way; then X = swept = hi
+ *   catch up   [swept, hi)    after a pull that was cut and had much to read, or after 2^31 ids: a sweep on the way; then X = swept = hi
  *   sweep      [swept, X)     finds rows whose watermark lay below the range; then swept = X
  *
  * happy path    hi -> chunks, several at once -> each decided with its pages -> the last one ends the walk
@@ -54,6 +54,16 @@ static bool has_ids(const struct relation *r)
     return r->there && r->state == RELATION_LOADED && r->s->o->mode != PG_SNAPSHOT && r->s->method != PG_WINDOW;
 }
 
+/* More ids have gone by than statements, and the ids that are kept, can tell apart: all of it is looked through. */
+static bool far_behind(struct relation *r)
+{
+    if (relation_behind(r) <= PG_IDS_FAR)
+        return false;
+    if (r->at.walk.kind == PG_WALK_SWEEP)
+        pg_walk_end(&r->at); /* the walk that comes does its work */
+    return true;
+}
+
 bool walk_wanted(struct stream *s)
 {
     s->walking = NULL;
@@ -61,7 +71,7 @@ bool walk_wanted(struct stream *s)
         if (!has_ids(r))
             continue;
         bool first = r->at.x == 0 && r->at.l == MR_NO_TIME && r->pages > chunk_pages(s);
-        if (r->at.walk.kind == PG_WALK_FIRST || r->at.walk.kind == PG_WALK_CATCH_UP || first || (s->catch_up && r->at.x && r->pages > chunk_pages(s)))
+        if (far_behind(r) || r->at.walk.kind == PG_WALK_FIRST || r->at.walk.kind == PG_WALK_CATCH_UP || first || (s->catch_up && r->at.x && r->pages > chunk_pages(s)))
             s->walking = r;
     }
     return s->walking != NULL;
@@ -130,7 +140,7 @@ static void on_result(void *arg, PGresult *r, size_t which)
 {
     struct chunk *c = arg;
     if (which == 0) {
-        c->part.end = strtoull(PQgetvalue(r, 0, 0), NULL, 10);
+        c->part.end = c->s->pg->xmax = strtoull(PQgetvalue(r, 0, 0), NULL, 10);
         return;
     }
     c->node_seen = (uint32_t)strtoul(PQgetvalue(r, 0, 0), NULL, 10);
@@ -179,6 +189,8 @@ static void end_walk(struct relation *r)
 {
     struct pg_position *p = &r->at;
     enum pg_walk_kind kind = p->walk.kind;
+    if (kind == PG_WALK_CATCH_UP)
+        relation_forget(r, p->walk.lo, p->walk.hi);
     if (kind != PG_WALK_SWEEP)
         p->x = p->walk.hi;
     p->swept = p->walk.hi;
@@ -251,9 +263,7 @@ static void start(struct chunk *c)
     struct stream *s = c->s;
     const struct pg_walk *w = &c->r->at.walk;
     const struct pg_query q = {.on_result = on_result, .on_copy = on_copy, .on_end = on_end, .arg = c};
-    struct mr_buf sql;
-    char where[256];
-    uint32_t lo = (uint32_t)w->lo;
+    struct mr_buf sql, where;
     c->state = CHUNK_READING;
     c->began_ms = mr_loop_now_ms(s->pg->loop);
     c->part = (struct intake_part){
@@ -264,10 +274,14 @@ static void start(struct chunk *c)
     if (c->r->lockable)
         mr_buf_printf(&sql, "LOCK TABLE ONLY %s IN ACCESS SHARE MODE; ", c->r->sql);
     mr_buf_puts(&sql, "SELECT pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text; ");
-    int n = snprintf(where, sizeof where, "t.ctid >= '(%" PRId64 ",0)'::pg_catalog.tid AND t.ctid < '(%" PRId64 ",0)'::pg_catalog.tid", c->span.from, c->span.to);
-    if (w->lo)
-        snprintf(where + n, sizeof where - (size_t)n, " AND pg_catalog.age(t.xmin) BETWEEN 0 AND pg_catalog.age('%" PRIu32 "'::pg_catalog.xid)", lo < 3 ? UINT32_MAX : lo);
-    sql_copy(&sql, s, c->r, where, &c->part);
+    mr_buf_init(&where, 1024);
+    mr_buf_printf(&where, "t.ctid >= '(%" PRId64 ",0)'::pg_catalog.tid AND t.ctid < '(%" PRId64 ",0)'::pg_catalog.tid", c->span.from, c->span.to);
+    if (w->lo) {
+        mr_buf_puts(&where, " AND ");
+        sql_since(&where, s, w->lo);
+    }
+    sql_copy(&sql, s, c->r, mr_buf_cstr(&where), &c->part);
+    mr_buf_free(&where);
     mr_buf_printf(&sql, "SELECT relfilenode, pg_catalog.pg_relation_filenode(oid) FROM pg_catalog.pg_class WHERE oid = %" PRIu32 "; COMMIT", c->r->oid);
     pg_conn_query(c->link->conn, mr_buf_cstr(&sql), &q);
     mr_buf_free(&sql);
@@ -383,13 +397,14 @@ static void on_bound_end(void *arg, const struct mr_err *err, const char *state)
         run_fail(s, err);
         return;
     }
-    if (r->at.x && sweep_due(s, r) && !s->catch_up)
+    bool catch_up = s->catch_up || far_behind(r);
+    if (r->at.x && sweep_due(s, r) && !catch_up)
         pg_walk_begin(&r->at, PG_WALK_SWEEP, r->at.swept, r->at.x, r->pages);
     else if (r->at.x)
         pg_walk_begin(&r->at, PG_WALK_CATCH_UP, r->at.swept && r->at.swept < r->at.x ? r->at.swept : r->at.x, s->xmin, r->pages);
     else
         pg_walk_begin(&r->at, PG_WALK_FIRST, 0, s->xmin, r->pages);
-    mr_log_info(s->pg->loop->log, s->pg->name, "walk", MR_S("stream", s->name), MR_S("table", r->part), MR_S("kind", r->at.x == 0 ? "first" : s->catch_up ? "catch_up" : "sweep"),
+    mr_log_info(s->pg->loop->log, s->pg->name, "walk", MR_S("stream", s->name), MR_S("table", r->part), MR_S("kind", r->at.x == 0 ? "first" : catch_up ? "catch_up" : "sweep"),
                 MR_I("pages", r->pages), MR_I("lo", r->at.walk.lo), MR_I("hi", r->at.walk.hi));
     s->catch_up = false;
     if (r->pages == 0)
