@@ -12,7 +12,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import case  # noqa: E402
 import replica  # noqa: E402
 from postgres import tool  # noqa: E402
-from pulled import Watch  # noqa: E402
+from pulled import Watch, judge  # noqa: E402
 from pulls import EXACT, ORDERS, busy, doubled, ids, orders, shop  # noqa: E402
 from replica import Primary  # noqa: E402
 from server import until  # noqa: E402
@@ -173,6 +173,7 @@ def under_writers(boundary, seed):
             early.execute("COMMIT")
             time.sleep(2)
         print(f"    {writers}", flush=True)
+        until("the sweep has found the rest", lambda: not judge(w, s.db, s.records(), watches).lost, 30, 1)
         verdict = s.finish(watches)
         xids = [r.value["position"]["xid"] for r in s.records("events")]
         case.true(min(xids) < boundary < max(xids), "on both sides")
@@ -195,11 +196,30 @@ def test_ids_pass_2_to_the_32_under_writers():
     under_writers(WHOLE, 62)
 
 
+def test_a_transaction_that_is_prepared_on_one_side_and_ended_on_the_other():
+    """Not farther: a server that starts clears the room of all ids since the oldest that is open."""
+    with wheel(WHOLE - 4 * SEGMENT) as w, shop(both(), *ORDERS, server=w, skew="60s", sweep="1ms") as s:
+        telling(s, 1)
+        true_ids(each_lands(s, [1]))
+        old = s.begin("INSERT INTO orders VALUES (2, now(), pg_current_xact_id()::text)")
+        old.execute("PREPARE TRANSACTION 'old'")
+        for n, to in enumerate((WHOLE - SEGMENT, WHOLE + SEGMENT, WHOLE + 4 * SEGMENT)):
+            w.turn_to(to)
+            telling(s, 10 + n)
+            true_ids(each_lands(s, [10 + n]))
+        s.sql("COMMIT PREPARED 'old'")
+        true_ids(each_lands(s, [2]))
+        each_lands(s, [])
+        w.turn_to(WHOLE + JUMP)
+        telling(s, 20)
+        true_ids(each_lands(s, [20]))
+
+
 # -- rows that nobody touches ----------------------------------------------------------------------------------------
 
 
-def test_frozen_rows_do_not_land_again_however_far_ids_have_gone():
-    with wheel(1000 * SEGMENT) as w, shop(both(), *ORDERS, server=w, skew="60s", sweep="1s") as s:
+def test_frozen_rows_do_not_land_again_before_ids_have_come_round_to_them():
+    with wheel(1000 * SEGMENT) as w, shop(both(), *ORDERS, server=w, skew="60s", sweep="1ms") as s:
         s.sql("INSERT INTO orders SELECT n, CASE WHEN n % 10 = 0 THEN NULL WHEN n % 10 = 1 THEN '-infinity' ELSE now() + (n - 500) * interval '1 day' END, "
               "pg_current_xact_id()::text FROM generate_series(1, 1000) n")
         wrote, last = int(s.value("SELECT note FROM orders LIMIT 1")), 1000
@@ -210,6 +230,13 @@ def test_frozen_rows_do_not_land_again_however_far_ids_have_gone():
             telling(s, last)
             true_ids(each_lands(s, [last]))
         case.equal(doubled(s.records()), [])
+        # until they come round to the rows' own: of those nothing but 32 bits is left
+        w.turn_to(wrote + WHOLE - 50)
+        each_lands(s, [])
+        w.burn(wrote + WHOLE + 50)
+        again = each_lands(s, list(range(1, 1001)))
+        case.equal({r.value["position"]["xid"] for r in again}, {wrote + WHOLE})
+        each_lands(s, [])
 
 
 # -- and runs that nobody made ---------------------------------------------------------------------------------------
@@ -218,7 +245,7 @@ def test_frozen_rows_do_not_land_again_however_far_ids_have_gone():
 def test_a_stream_that_stood_still_while_ids_went_far_lands_each_version_once():
     for distance in (JUMP, HALF - 1000, HALF + 1000, HALF + JUMP):
         print(f"    {distance:,} ids", flush=True)
-        with wheel(500 * SEGMENT) as w, shop(both(), *ORDERS, server=w, skew="60s", sweep="1s") as s:
+        with wheel(500 * SEGMENT) as w, shop(both(), *ORDERS, server=w, skew="60s", sweep="1ms") as s:
             s.sql("INSERT INTO orders SELECT n, now() - n * interval '1 hour', pg_current_xact_id()::text FROM generate_series(1, 500) n")
             each_lands(s, list(range(1, 501)))
             at, wanted = w.next(), [7]
@@ -229,13 +256,32 @@ def test_a_stream_that_stood_still_while_ids_went_far_lands_each_version_once():
                 wanted.append(1000 + n)
             new = each_lands(s, wanted)
             true_ids(new)
-            case.equal([r.value["data"]["id"] for r in new if r.value.get("late")], [7], "what the sweep has found")
+            if distance == JUMP:                 # farther, all is looked through at once
+                case.equal([r.value["data"]["id"] for r in new if r.value.get("late")], [7], "what the sweep has found")
             telling(s, 2000)
             true_ids(each_lands(s, [2000]))
             each_lands(s, [])
-            w.turn_to(w.next() + JUMP)           # as if nothing had been
+            w.turn_to(w.next() + 500_000_000)    # as if nothing had been
             telling(s, 2001)
             true_ids(each_lands(s, [2001]))
+
+
+def test_a_stream_that_stood_still_for_longer_than_ids_can_tell_is_read_anew_and_that_is_told():
+    with wheel(500 * SEGMENT) as w, shop(both(), *ORDERS, server=w, skew="60s", sweep="1ms") as s:
+        s.sql("INSERT INTO orders SELECT n FROM generate_series(1, 300) n")
+        each_lands(s, list(range(1, 301)))
+        at = w.next()
+        s.sql("INSERT INTO orders VALUES (301)")
+        w.turn_to(at + WHOLE)
+        s.sql("INSERT INTO orders VALUES (302)")
+        new = s.pull(timeout=120)
+        for method in EXACT:
+            case.equal(ids(r for r in new if r.stream == method), list(range(1, 303)), f"method {method}")
+        told = [(r.value["data"]["stream"], r.value["data"]["change"]) for r in new if r.stream == "_schema"]
+        case.equal(sorted(told), [("exact", "reread"), ("xid", "reread")])
+        telling(s, 303)
+        true_ids(each_lands(s, [303]))
+        each_lands(s, [])
 
 
 if __name__ == "__main__":

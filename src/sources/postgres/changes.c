@@ -102,6 +102,10 @@ enum mr_code look_judge(struct stream *s, struct mr_err *err)
             continue;
         if (judge_server(r, err) != MR_OK)
             return err->code;
+        if (relation_behind(r) > PG_IDS_ROUND && s->o->mode != PG_SNAPSHOT && s->method != PG_WINDOW) {
+            note(r, "reread", none, none, none); /* ids have come round: which of its rows have landed, nobody can tell */
+            relation_anew(r);
+        }
         if (r->events)
             continue; /* said, and not yet landed */
         if (!r->at.server[0]) {

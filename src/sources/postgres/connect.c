@@ -17,6 +17,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+enum { GRACE_MS = 1000 };
+
 struct pg_connect {
     atomic_int holders; /* the loop, the thread */
     int fd;
@@ -28,6 +30,9 @@ struct pg_connect {
     char *dsn, *password, *application;
     PGconn *made;       /* the thread's until the fd says so */
     struct mr_err err;
+    uv_timer_t grace;   /* for a thread whose call was let go of */
+    bool dropped;
+    int closing;        /* handles */
     pg_connect_cb cb;   /* NULL: let go of */
     void (*gone)(void *arg);
     void *arg;
@@ -157,19 +162,35 @@ static bool spawn(void *(*run)(void *), void *arg)
 static void on_closed(uv_handle_t *handle)
 {
     struct pg_connect *c = handle->data;
+    if (--c->closing > 0)
+        return;
     if (c->gone)
         c->gone(c->arg);
     let_go(c);
 }
 
+static void close_handles(struct pg_connect *c)
+{
+    if (c->closing)
+        return;
+    c->closing = 1 + c->dropped;
+    uv_close(&c->handle, on_closed);
+    if (c->dropped)
+        uv_close((uv_handle_t *)&c->grace, on_closed);
+}
+
 static void tell(struct pg_connect *c)
 {
+    if (c->dropped) {
+        close_handles(c);
+        return;
+    }
     PGconn *made = c->made;
     pg_connect_cb cb = c->cb;
     struct mr_err err = c->err;
     c->made = NULL;
     c->cb = NULL;
-    uv_close(&c->handle, on_closed);
+    close_handles(c);
     cb(c->arg, made, &err);
 }
 
@@ -218,12 +239,20 @@ struct pg_connect *pg_connect_start(struct mr_loop *loop, const char *dsn, const
     return c;
 }
 
+static void on_late(uv_timer_t *timer)
+{
+    close_handles(timer->data);
+}
+
 void pg_connect_drop(struct pg_connect *c, void (*gone)(void *arg), void *arg)
 {
     c->cb = NULL;
     c->gone = gone;
     c->arg = arg;
-    uv_close(&c->handle, on_closed);
+    c->dropped = true;
+    uv_timer_init(c->handle.loop, &c->grace);
+    c->grace.data = c;
+    uv_timer_start(&c->grace, on_late, GRACE_MS, 0); /* most come back at once, and then nothing of them is left behind */
 }
 
 /* ---- canceling ---- */

@@ -43,6 +43,12 @@ struct postgres;
 struct stream;
 struct relation;
 
+/* How far back ids can be compared. A row has 32 bits of its own. */
+#define PG_IDS_SQL ((UINT64_C(1) << 31) - (1 << 27))   /* beyond, age() in a statement may be wrong: all rows come, and are told by 64 bits here */
+#define PG_IDS_FAR ((UINT64_C(1) << 31) - (1 << 21))   /* beyond, ids that are kept would be taken for later ones. Nobody's transaction is open for as long: the
+                                                          server gives out no more ids 3,000,000 before 2^31 */
+#define PG_IDS_ROUND ((UINT64_C(1) << 32) - (1 << 28)) /* beyond, nothing tells two transactions apart */
+
 /* -- pool.c ------------------------------------------------------------------------------------------------------- */
 struct link { /* a connection of a pool */
     struct pool *pool;
@@ -290,6 +296,8 @@ void relations_list(struct stream *s);           /* those that the store knows; 
 void relation_free(struct relation *r);
 void relation_anew(struct relation *r);          /* as if it had never been read */
 void relation_back(struct relation *r, uint64_t x); /* what has landed of transactions from x on does not count */
+uint64_t relation_behind(const struct relation *r); /* how many ids have been given out since the oldest that a run may meet again; 0: it was never read whole */
+void relation_forget(struct relation *r, uint64_t from, uint64_t below); /* ids in between, however far apart the two are */
 struct relation *relation_of(struct stream *s, const char *part); /* made if it is new */
 struct decision { /* what is asked together; {0} at first */
     struct mr_move *moves;

@@ -198,7 +198,9 @@ static void judge_history(struct stream *s, struct relation *r)
 {
     char what[200];
     bool other = !s->pg->standby && r->at.timeline && r->at.timeline != s->timeline_now;
-    if (r->at.x == 0)
+    if (relation_behind(r) > PG_IDS_FAR) /* it was less a moment ago */
+        mr_err_set(&s->err, MR_EFENCED, "%s: more than 2^31 transaction ids have been given out since it was read", r->part);
+    if (r->at.x == 0 || s->err.code != MR_OK)
         return;
     if (s->pg->standby && s->xmax < r->at.x) {
         mr_err_set(&s->err, MR_EBUSY, "%s: the standby shows transactions up to %" PRIu64 ", %" PRIu64 " have been read already: it is behind", r->part, s->xmax, r->at.x);
@@ -231,7 +233,7 @@ static void on_result(void *arg, PGresult *result, size_t which)
         return;
     }
     s->xmin = strtoull(PQgetvalue(result, 0, 0), NULL, 10);
-    s->xmax = strtoull(PQgetvalue(result, 0, 1), NULL, 10);
+    s->xmax = s->pg->xmax = strtoull(PQgetvalue(result, 0, 1), NULL, 10);
     s->snapshot_us = strtoll(PQgetvalue(result, 0, 2), NULL, 10);
     mr_time_text(s->snapshot_us, s->snapshot);
     s->timeline_now = strtoll(PQgetvalue(result, 0, 6), NULL, 10);

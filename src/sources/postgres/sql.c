@@ -73,9 +73,8 @@ void sql_copy(struct mr_buf *sql, const struct stream *s, const struct relation 
 /* age() counts modulo 2^32 and is negative beyond half of that: then all is read, and told by the ids. */
 void sql_age(struct mr_buf *sql, const struct postgres *pg, uint64_t x)
 {
-    const uint64_t most = (UINT64_C(1) << 31) - (UINT64_C(1) << 24);
     uint32_t id = (uint32_t)x;
-    if (pg->xmax > x && pg->xmax - x > most)
+    if (pg->xmax > x && pg->xmax - x > PG_IDS_SQL)
         return;
     mr_buf_printf(sql, "%spg_catalog.age(t.xmin) BETWEEN 0 AND pg_catalog.age('%" PRIu32 "'::pg_catalog.xid)", sql->n ? " AND " : "", id < 3 ? UINT32_MAX : id);
 }

@@ -222,6 +222,20 @@ void relations_list(struct stream *s)
     mr_store_positions(s->pg->core->store, mr_str_c(s->pg->name), on_positions, s);
 }
 
+uint64_t relation_behind(const struct relation *r)
+{
+    uint64_t low = r->at.swept && r->at.swept < r->at.x ? r->at.swept : r->at.x;
+    return low && r->s->pg->xmax > low ? r->s->pg->xmax - low : 0;
+}
+
+void relation_forget(struct relation *r, uint64_t from, uint64_t below)
+{
+    const uint64_t step = UINT64_C(1) << 30;
+    for (uint64_t at = from + step; at < below; at += step)
+        pg_ids_forget(r->ids, at, forget_piece, r);
+    pg_ids_forget(r->ids, below, forget_piece, r);
+}
+
 /* ---- decide ---- */
 
 static struct mr_str keep(struct decision *d, char *text)

@@ -6,7 +6,7 @@
  * set of chunks that are done says exactly what has landed. Whatever changes meanwhile has an id from hi on, and is left to the pull that follows.
  *
  *   first      [0, hi)        hi: the lowest id that was not over; then the pull begins at hi
- *   catch up   [swept, hi)    after a pull that was cut and had much to read: a sweep on the way; then X = swept = hi
+ *   catch up   [swept, hi)    after a pull that was cut and had much to read, or after 2^31 ids: a sweep on the way; then X = swept = hi
  *   sweep      [swept, X)     finds rows whose watermark lay below the range; then swept = X
  *
  * happy path    hi -> chunks, several at once -> each decided with its pages -> the last one ends the walk
@@ -54,6 +54,16 @@ static bool has_ids(const struct relation *r)
     return r->there && r->state == RELATION_LOADED && r->s->o->mode != PG_SNAPSHOT && r->s->method != PG_WINDOW;
 }
 
+/* More ids have gone by than statements, and the ids that are kept, can tell apart: all of it is looked through. */
+static bool far_behind(struct relation *r)
+{
+    if (relation_behind(r) <= PG_IDS_FAR)
+        return false;
+    if (r->at.walk.kind == PG_WALK_SWEEP)
+        pg_walk_end(&r->at); /* the walk that comes does its work */
+    return true;
+}
+
 bool walk_wanted(struct stream *s)
 {
     s->walking = NULL;
@@ -64,7 +74,7 @@ bool walk_wanted(struct stream *s)
         bool catch_up = r->catch_up && r->at.x && r->pages > chunk_pages(s);
         if (catch_up && r->at.walk.kind == PG_WALK_SWEEP)
             pg_walk_end(&r->at); /* a catch-up sweeps on its way */
-        if (r->at.walk.kind == PG_WALK_FIRST || r->at.walk.kind == PG_WALK_CATCH_UP || first || catch_up)
+        if (far_behind(r) || r->at.walk.kind == PG_WALK_FIRST || r->at.walk.kind == PG_WALK_CATCH_UP || first || catch_up)
             s->walking = r;
     }
     return s->walking != NULL;
@@ -133,7 +143,7 @@ static void on_result(void *arg, PGresult *r, size_t which)
 {
     struct chunk *c = arg;
     if (which == 0) {
-        c->part.end = strtoull(PQgetvalue(r, 0, 0), NULL, 10);
+        c->part.end = c->s->pg->xmax = strtoull(PQgetvalue(r, 0, 0), NULL, 10);
         c->other = (PQgetvalue(r, 0, 1)[0] == 't') != c->s->pg->standby || strcmp(PQgetvalue(r, 0, 2), c->s->pg->server) != 0;
         return;
     }
@@ -191,6 +201,8 @@ static void end_walk(struct relation *r)
 {
     struct pg_position *p = &r->at;
     enum pg_walk_kind kind = p->walk.kind;
+    if (kind == PG_WALK_CATCH_UP)
+        relation_forget(r, p->walk.lo, p->walk.hi);
     if (kind != PG_WALK_SWEEP)
         p->x = p->walk.hi;
     if (kind == PG_WALK_FIRST)
@@ -403,13 +415,14 @@ static void on_bound_end(void *arg, const struct mr_err *err, const char *state)
         run_fail(s, err);
         return;
     }
-    if (r->at.x && sweep_due(s, r) && !r->catch_up)
+    bool catch_up = r->catch_up || relation_behind(r) > PG_IDS_FAR;
+    if (r->at.x && sweep_due(s, r) && !catch_up)
         pg_walk_begin(&r->at, PG_WALK_SWEEP, r->at.swept, r->at.x, r->pages, r->node_now);
     else if (r->at.x)
         pg_walk_begin(&r->at, PG_WALK_CATCH_UP, r->at.swept && r->at.swept < r->at.x ? r->at.swept : r->at.x, s->xmin, r->pages, r->node_now);
     else
         pg_walk_begin(&r->at, PG_WALK_FIRST, 0, s->xmin, r->pages, r->node_now);
-    mr_log_info(s->pg->loop->log, s->pg->name, "walk", MR_S("stream", s->name), MR_S("table", r->part), MR_S("kind", r->at.x == 0 ? "first" : r->catch_up ? "catch_up" : "sweep"),
+    mr_log_info(s->pg->loop->log, s->pg->name, "walk", MR_S("stream", s->name), MR_S("table", r->part), MR_S("kind", r->at.x == 0 ? "first" : r->at.walk.kind == PG_WALK_CATCH_UP ? "catch_up" : "sweep"),
                 MR_I("pages", r->pages), MR_I("lo", r->at.walk.lo), MR_I("hi", r->at.walk.hi));
     r->catch_up = false;
     if (r->pages == 0)
