@@ -11,6 +11,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import case  # noqa: E402
 import replica  # noqa: E402
 from pulls import EXACT, ORDERS, datas, field, ids, only, orders, primary, shop  # noqa: E402
+from server import until  # noqa: E402
 from topics import no_stage  # noqa: E402
 
 

@@ -108,6 +108,8 @@ def json_faults(s, session, table):
     landed = {r.value["data"]["id"]: raw(r) for r in s.records(table)}
     for i, was in session.execute(f"SELECT id, c::text FROM {table}").fetchall():
         now = landed.get(i, "nothing at all")
+        if was and "[" * 600 in was and now.startswith('"'):
+            now = json.loads(now)                # deeper than readers can be trusted with: as text
         if bare(now) != bare("null" if was is None else was):
             yield f"json: {was[:60]} landed as {now[:60]}"
 
@@ -257,17 +259,17 @@ def test_a_database_of_another_encoding():
 
 
 def test_bytes_that_are_no_text_in_a_database_that_checks_nothing():
-    with shop({"t": stream("t")}) as s:
+    """No line of JSON can hold them, and they are not left out in silence."""
+    with shop({"t": stream("t"), "named": stream("t", columns=["id"])}) as s:
         name = s.db + "_ascii"
         s.primary.rows(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'")
         with s.primary.session(name) as session:
             session.execute("CREATE TABLE t (id int PRIMARY KEY, a text); GRANT SELECT ON t TO millrace")
             session.execute("INSERT INTO t VALUES (1, convert_from('\\xff41'::bytea, 'SQL_ASCII')), (2, 'plain')")
         s.change(dsn=s.primary.dsn(name, password=None))
-        s.pull()
-        found = {r.value["data"]["id"]: r.value["data"] for r in s.records()}
-        case.equal(found[2]["a"], "plain")
-        case.true(1 in found and json.dumps(found[1]), "the line is JSON whatever the bytes were")
+        s.pull(code=1)
+        case.equal(ids(s.records("named")), [1, 2])
+        case.true("encoding" in s.server.log() and s.records("t") == [], "it says what it cannot read")
 
 
 if __name__ == "__main__":

@@ -14,11 +14,12 @@ import json
 import re
 import signal
 import sys
+import time
 
 import case
 import churn
 from churn import Churn
-from pulled import judge
+from pulled import Watch, judge
 from replica import SECRET, Primary, Standby, psycopg
 from server import Home, Server, config, until
 from topics import no_stage
@@ -56,7 +57,7 @@ class Shop:
         global made
         made += 1
         self.home, self.primary, self.node, self.db = home, server, node, f"s{made}"
-        self.sessions, self.read, self.seen = [], {}, set()
+        self.sessions, self.read, self.seen, self.before = [], {}, set(), 0
         server.database(self.db, *statements)
         if node is not server:
             node.catch_up()
@@ -137,6 +138,10 @@ class Shop:
         self.new()
         self.server.drain(timeout=timeout, want=code)
         return self.new(stream)
+
+    def first_read(self, stream):
+        """Whether what was there before anybody wrote has all landed."""
+        return len({r.value["data"]["id"] for r in self.records(stream) if r.value["data"]["how"] == "before"}) >= self.before
 
     def lands(self, n, stream=None, timeout=40.0):
         """Waits for n records or more in all."""
@@ -242,6 +247,8 @@ def shop(streams, *statements, server=None, node=None, start=False, **more):
 # -- under writers --------------------------------------------------------------------------------------------------
 
 TABLES = {"orders": "rows", "events": "inserts"}
+BOTH = (Watch("orders"), Watch("events", whole=True))
+SECONDS = 10
 
 
 @contextlib.contextmanager
@@ -256,12 +263,32 @@ def busy(seed, rows=2000, size=100, tables=None, partitions=0, streams=None, met
                 churn.make(made_by, t, partitions if t == "orders" else 0)
                 if rows:
                     churn.fill(made_by, t, rows, size)
+                    s.before = rows
         if s.node is not s.primary:
             s.node.catch_up()
         writers = Churn(s.primary, s.db, seed, tables, skew=4, **{"hold": 1.5, **(churning or {})})
         if start:
             s.start()
         yield s, writers
+
+
+def churned(s, writers, seconds=SECONDS, watches=BOTH, meanwhile=None):
+    """The server reads while there is writing; all that is left afterwards lands by run --once."""
+    with writers:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            meanwhile() if meanwhile else time.sleep(0.2)
+    print(f"    {writers}", flush=True)
+    return s.finish(watches)
+
+
+ROWS = 60_000                                    # about 30 MB, thirty chunks
+LARGE = {"rows": ROWS, "size": 400, "tables": {"orders": "rows"}, "chunk": "1MiB", "top": {"zone": {"roll": {"age": "1s", "size": "1MiB"}}}}
+ONE = (Watch("orders"),)
+
+
+def by(s, way, **more):
+    s.change(dsn=s.primary.dsn(s.db, password=None, port=way.port, **more))
 
 
 # -- of records -----------------------------------------------------------------------------------------------------
@@ -308,6 +335,8 @@ class Trouble:
         if self.rnd.random() >= self.share:
             return
         kind = self.rnd.choice(self.kinds)
+        if kind == "rewrite" and not self.s.first_read("orders"): # a first read would begin anew, and land again what it had
+            return
         self.done[kind] += 1
         if kind == "terminate":
             server.terminate()
