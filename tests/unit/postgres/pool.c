@@ -16,9 +16,9 @@ void postgres_pump(struct postgres *pg)
 {
     (void)pg;
 }
-void trouble_connect(struct postgres *pg, const struct mr_err *err)
+void trouble_connect(struct pool *pool, const struct mr_err *err)
 {
-    (void)pg;
+    (void)pool;
     tries++;
     successes += err->code == MR_OK;
 }
