@@ -5,17 +5,13 @@
  *   2, 3   the rest is what a block's payload becomes, under a checksum that is right: the same
  *   4, 5   the rest is keys, one a line, which are written; then one byte of the file is changed, or it is cut: what comes back is what was written, up to
  *          where it is told; and of a sorted one it is told */
+#include "check.h"
+
 #include "sources/postgres/keyfile.h"
 
 #include "millrace/hash.h"
 
 #include <stdlib.h>
-
-#define CHECK(condition)                                                                                               \
-    do {                                                                                                               \
-        if (!(condition))                                                                                              \
-            abort();                                                                                                   \
-    } while (0)
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
 

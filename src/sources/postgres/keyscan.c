@@ -9,7 +9,7 @@
  *   - a row with that key that comes later, be it while the scan is under way, lands by a later pull, behind the tombstone.
  *
  * So of a key's records the last that landed says whether it is there, and one snapshot is enough: no second look is needed. What would break it is a
- * standby that is behind another one from which was pulled: a snapshot that ends below one that was seen is refused. (A tombstone's `xid` is where its snapshot ended; a
+ * standby that is behind another one from which was pulled: none that ends below what has landed is asked. (A tombstone's `xid` is where its snapshot ended; a
  * transaction that was open then may have a lower one, and bring the row back: by landing, not by xid, is what comes later.)
  *
  * Files and store: the new file is durable before the decision that names it; the decision is one with the tombstones; the older files go once that is
@@ -278,6 +278,9 @@ bool keyscan_wanted(struct stream *s)
         return false;
     if (s->xmax > k->high)
         k->high = s->xmax;
+    for (const struct relation *r = s->relations; r; r = r->next)
+        if (r->at.end > k->high)
+            k->high = r->at.end;
     return k->lost || k->at.taken_us == 0 || now_us < k->at.taken_us || now_us - k->at.taken_us >= s->o->deletes_every_ms * 1000 || pg_landed_bytes(&k->landed) > LOGS_MOST;
 }
 
@@ -499,14 +502,10 @@ static bool on_copy(void *arg, const char *row, size_t n)
 static void take_snapshot(struct stream *s, PGresult *r)
 {
     struct keyscan *k = s->keyscan;
-    bool standby = PQgetvalue(r, 0, 1)[0] == 't';
-    uint64_t seen = k->high > k->at.xmax ? k->high : k->at.xmax;
     k->xmax = strtoull(PQgetvalue(r, 0, 0), NULL, 10);
-    if (PQnfields(r) > 2 && strcmp(PQgetvalue(r, 0, 2), s->stamp) != 0) {
+    if (PQnfields(r) > 1 && strcmp(PQgetvalue(r, 0, 1), s->stamp) != 0) {
         s->looked_ms = 0;
         mr_err_set(&s->err, MR_EFENCED, "the columns have changed");
-    } else if (standby && k->xmax < seen) {
-        mr_err_set(&s->err, MR_EBUSY, "the standby shows transactions up to %" PRIu64 ", %" PRIu64 " have been seen: it is behind, and cannot say what is gone", k->xmax, seen);
     }
 }
 
@@ -559,7 +558,7 @@ static void read_keys(struct stream *s)
     sql_session(&sql, s);
     if (k->lockable)
         mr_buf_printf(&sql, "LOCK TABLE %s IN ACCESS SHARE MODE; ", k->root);
-    mr_buf_puts(&sql, "SELECT pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text, pg_catalog.pg_is_in_recovery()");
+    mr_buf_puts(&sql, "SELECT pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text");
     if (!s->o->query)
         look_stamp(&sql, s);
     mr_buf_puts(&sql, "; COPY (SELECT ");
@@ -589,6 +588,20 @@ static void on_root(void *arg, PGresult *r, size_t which)
     k->root = strdup(PQgetvalue(r, 0, 0));
     assert(k->root);
     k->lockable = PQgetvalue(r, 0, 1)[0] == 't';
+    k->standby = PQgetvalue(r, 0, 2)[0] == 't';
+    k->xmax = strtoull(PQgetvalue(r, 0, 3), NULL, 10);
+}
+
+/* A standby that has not seen what has landed, perhaps from another. What is gone there may have come again. */
+static bool is_behind(struct keyscan *k)
+{
+    uint64_t seen = k->high > k->at.xmax ? k->high : k->at.xmax;
+    bool behind = k->standby && k->xmax < seen;
+    if (behind && !k->behind)
+        mr_log_warn(k->s->pg->loop->log, k->s->pg->name, "keyscan_waits", MR_S("stream", k->s->name), MR_S("why", "the standby is behind what has landed, and cannot say what is gone"),
+                    MR_I("shows", (int64_t)k->xmax), MR_I("landed", (int64_t)seen));
+    k->behind = behind;
+    return behind;
 }
 
 static void on_root_end(void *arg, const struct mr_err *err, const char *state)
@@ -602,6 +615,8 @@ static void on_root_end(void *arg, const struct mr_err *err, const char *state)
     }
     if (s->state == STREAM_ENDING || why.code != MR_OK)
         run_fail(s, &why);
+    else if (is_behind(s->keyscan))
+        end(s->keyscan);
     else
         read_keys(s);
 }
@@ -610,7 +625,7 @@ void keyscan(struct stream *s)
 {
     struct keyscan *k = s->keyscan;
     const struct pg_query q = {.on_result = on_root, .on_end = on_root_end, .arg = s};
-    char sql[512];
+    struct mr_buf sql;
     s->state = STREAM_SCANNING;
     s->err = (struct mr_err){0};
     k->step = KEYSCAN_READING;
@@ -622,15 +637,13 @@ void keyscan(struct stream *s)
         run_fail(s, &(struct mr_err){.code = MR_ENET, .msg = "the connection is gone"});
         return;
     }
-    if (s->o->query) {
-        read_keys(s);
-        return;
-    }
-    snprintf(sql, sizeof sql,
-             "SELECT pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname), c.relkind IN ('r','p','v') AND pg_catalog.has_table_privilege(c.oid, 'SELECT') "
-             "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = %" PRIu32,
-             s->root_oid);
-    pg_conn_query(s->link->conn, sql, &q);
+    mr_buf_init(&sql, 4096);
+    mr_buf_puts(&sql, s->o->query ? "SELECT '', false" : "SELECT pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname), c.relkind IN ('r','p','v') AND pg_catalog.has_table_privilege(c.oid, 'SELECT')");
+    mr_buf_puts(&sql, ", pg_catalog.pg_is_in_recovery(), pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text");
+    if (!s->o->query)
+        mr_buf_printf(&sql, " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = %" PRIu32, s->root_oid);
+    pg_conn_query(s->link->conn, mr_buf_cstr(&sql), &q);
+    mr_buf_free(&sql);
 }
 
 /* ---- failing ---- */

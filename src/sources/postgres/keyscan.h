@@ -64,7 +64,7 @@ struct keyscan {
     bool lost;                  /* the file that is named is not there */
     struct mr_err why_lost;
     char *description;
-    uint64_t high;              /* the highest xmax that a pull of this process had */
+    uint64_t high;              /* the highest xmax of a snapshot by which rows have landed */
     /* the worker's, while job_out */
     struct mr_job job;
     bool job_out;
@@ -77,7 +77,7 @@ struct keyscan {
     size_t waiting;
     bool held, ended;
     char *root;                 /* its name, quoted */
-    bool lockable, changed;
+    bool lockable, changed, standby, behind;
     uint64_t xmax;
     int64_t taken_us;
     int64_t began_us;

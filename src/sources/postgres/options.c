@@ -77,8 +77,9 @@ static const struct mr_option stream_rows[] = {
      .type = MR_T_BOOL,
      .offset = STREAM(deletes),
      .def = "false",
-     .doc = "Compare the keys with those of the last time, and land a tombstone for each that is gone. Needs `key`."},
-    {.name = "deletes_every", .type = MR_T_DURATION, .offset = STREAM(deletes_every_ms), .def = "24h", .min = "1s", .doc = "How often."},
+     .doc = "Now and then all keys are read, and each that has landed and is gone lands as a tombstone: `data` null, with its `key`. Needs `key`; keeps a few bytes a key below data_dir. What counts is what landed last: "
+            "a row that comes again lands behind the tombstone."},
+    {.name = "deletes_every", .type = MR_T_DURATION, .offset = STREAM(deletes_every_ms), .def = "24h", .min = "1s", .doc = "How often. A scan reads one statement's worth of all keys, in one snapshot, and no run takes place meanwhile."},
     {.name = "expect", .type = MR_T_MAP, .offset = STREAM(expect), .sub = expect_rows, .doc = "What is usual; an alert if it is otherwise."},
     {0},
 };
