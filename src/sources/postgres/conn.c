@@ -343,6 +343,11 @@ void pg_conn_go_on(struct pg_conn *c)
 
 bool pg_conn_ready(const struct pg_conn *c)
 {
+    return c->state == CONN_IDLE;
+}
+
+bool pg_conn_clean(const struct pg_conn *c)
+{
     return c->state == CONN_IDLE && PQtransactionStatus(c->pq) == PQTRANS_IDLE;
 }
 

@@ -38,7 +38,8 @@ struct pg_conn;
 struct pg_conn *pg_conn_new(const struct pg_conn_options *options);
 /* cb on the loop exactly once. Only when it is down. */
 void pg_conn_open(struct pg_conn *c, void (*cb)(void *arg, const struct mr_err *err), void *arg);
-bool pg_conn_ready(const struct pg_conn *c); /* idle, and in no transaction */
+bool pg_conn_ready(const struct pg_conn *c); /* idle */
+bool pg_conn_clean(const struct pg_conn *c); /* and in no transaction */
 bool pg_conn_busy(const struct pg_conn *c);
 /* `sql` is copied. Not while it is busy. If the connection has gone meanwhile, on_end says so on a later turn. */
 void pg_conn_query(struct pg_conn *c, const char *sql, const struct pg_query *q);

@@ -124,7 +124,7 @@ struct link *pool_idle(struct pool *p)
 void pool_give(struct link *link)
 {
     link->taken = false;
-    if (!pg_conn_ready(link->conn))
+    if (!pg_conn_clean(link->conn)) /* a transaction that failed is still open */
         pg_conn_close(link->conn);
 }
 

@@ -2,7 +2,10 @@
 /* One connection, on a loop, against a real server. */
 #include "unit/postgres/links.h"
 
+#include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -669,10 +672,30 @@ static void a_resolver_that_hangs_holds_nobody_up(void **state)
     assert_int_equal(a.opens, 0);
 }
 
+static atomic_bool released;
+
+/* Whoever waits in the resolver goes on: whoever comes later, too. */
+static void *release(void *fifo)
+{
+    while (!released) {
+        int fd = open(fifo, O_WRONLY | O_CLOEXEC); /* waits for a reader */
+        if (fd >= 0)
+            close(fd);
+    }
+    return NULL;
+}
+
 static void a_resolver_that_hangs_fails_in_the_end(void **state)
 {
     struct fixture *f = *state;
+    char *fifo = getenv("MRT_HANG");
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, release, fifo), 0);
     struct mr_err err = refused(f, "host=hang.test user=postgres dbname=postgres", NULL);
+    released = true;
+    int fd = open(fifo, O_RDONLY | O_NONBLOCK | O_CLOEXEC); /* so that the thread sees it */
+    pthread_join(thread, NULL);
+    close(fd);
     assert_int_equal(err.code, MR_ENET);
     assert_non_null(strstr(err.msg, "hang.test"));
 }

@@ -7,6 +7,7 @@ usage: links.py TEST SLOW_RESOLVER
 import os
 import subprocess
 import sys
+import tempfile
 
 TEST, SLOW_RESOLVER = sys.argv[1:]
 os.environ["MILLRACE_BIN"] = TEST  # whose sanitizer's runtime goes first into LD_PRELOAD
@@ -22,8 +23,11 @@ except Skip as skip:
     sys.exit(77)
 try:
     failed = subprocess.run([TEST, server.url]).returncode
-    env = {**os.environ, "LD_PRELOAD": preload(SLOW_RESOLVER), "ASAN_OPTIONS": "detect_leaks=0"}
-    failed |= subprocess.run([TEST, server.url, "resolver"], env=env).returncode
+    with tempfile.TemporaryDirectory() as folder:
+        fifo = os.path.join(folder, "hang")
+        os.mkfifo(fifo)
+        env = {**os.environ, "LD_PRELOAD": preload(SLOW_RESOLVER), "ASAN_OPTIONS": "detect_leaks=0", "MRT_HANG": fifo}
+        failed |= subprocess.run([TEST, server.url, "resolver"], env=env).returncode
     sys.exit(failed)
 finally:
     server.stop()
