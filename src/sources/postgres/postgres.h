@@ -254,7 +254,7 @@ struct postgres {
     int64_t again_from, again_to; /* watermarks, microseconds; again_to MR_NO_TIME: up to now */
     /* the server, as of the last look */
     char server[24];
-    uint64_t xmax;
+    uint64_t xmax;            /* of the last look, or snapshot: ids below have been given out */
     uint32_t database;
     int64_t page;             /* bytes */
     bool standby;

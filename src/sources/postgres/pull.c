@@ -233,7 +233,7 @@ static void on_result(void *arg, PGresult *result, size_t which)
         return;
     }
     s->xmin = strtoull(PQgetvalue(result, 0, 0), NULL, 10);
-    s->xmax = s->pg->xmax = strtoull(PQgetvalue(result, 0, 1), NULL, 10);
+    s->xmax = strtoull(PQgetvalue(result, 0, 1), NULL, 10);
     s->snapshot_us = strtoll(PQgetvalue(result, 0, 2), NULL, 10);
     mr_time_text(s->snapshot_us, s->snapshot);
     s->timeline_now = strtoll(PQgetvalue(result, 0, 6), NULL, 10);
@@ -241,6 +241,7 @@ static void on_result(void *arg, PGresult *result, size_t which)
     s->wal_fork = PQgetisnull(result, 0, 8) ? -1 : strtoll(PQgetvalue(result, 0, 8), NULL, 10);
     if (!same_server(s, result))
         return;
+    s->pg->xmax = s->xmax;
     if (!PQgetisnull(result, 0, 3) && strcmp(PQgetvalue(result, 0, 3), s->stamp) != 0) {
         s->looked_ms = 0;
         mr_err_set(&s->err, MR_EFENCED, "the columns have changed");

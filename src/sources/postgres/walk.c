@@ -143,8 +143,10 @@ static void on_result(void *arg, PGresult *r, size_t which)
 {
     struct chunk *c = arg;
     if (which == 0) {
-        c->part.end = c->s->pg->xmax = strtoull(PQgetvalue(r, 0, 0), NULL, 10);
+        c->part.end = strtoull(PQgetvalue(r, 0, 0), NULL, 10);
         c->other = (PQgetvalue(r, 0, 1)[0] == 't') != c->s->pg->standby || strcmp(PQgetvalue(r, 0, 2), c->s->pg->server) != 0;
+        if (!c->other)
+            c->s->pg->xmax = c->part.end;
         return;
     }
     bool named = PQntuples(r) == 1 && PQgetvalue(r, 0, 3)[0] == 't';
