@@ -55,7 +55,6 @@ static void take_server(struct postgres *pg, PGresult *r)
     pg->database = (uint32_t)strtoul(PQgetvalue(r, 0, 2), NULL, 10);
     pg->standby = PQgetvalue(r, 0, 3)[0] == 't';
     pg->page = strtoll(PQgetvalue(r, 0, 5), NULL, 10);
-    pg->xmax = strtoull(PQgetvalue(r, 0, 6), NULL, 10);
     mr_cell_set(pg->xid_age, strtod(PQgetvalue(r, 0, 4), NULL));
 }
 
