@@ -504,6 +504,38 @@ static void a_server_that_is_away_is_waited_for(void **state)
     assert_postgres_once(*state);
 }
 
+/* All connections of the door, wherever its runs are; by the words of the server's own program, which the loop waits for. */
+static void cut(uv_timer_t *timer)
+{
+    struct timed *t = MR_OF(timer, struct timed, timer);
+    assert_int_equal(system("psql -Xqc \"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'millrace%'\" \"$MRT_POSTGRES\" >/dev/null"), 0);
+    if (++t->turn < 12)
+        return;
+    app_stop(t->app, "test");
+    uv_close((uv_handle_t *)timer, on_timer_closed);
+}
+
+static void cut_often(void *arg, struct app *a)
+{
+    struct timed *t = arg;
+    t->app = a;
+    uv_timer_init(&a->loop.uv, &t->timer);
+    uv_timer_start(&t->timer, cut, 30, 35);
+}
+
+static void connections_that_are_cut_lose_nothing(void **state)
+{
+    if (!postgres())
+        skip();
+    write_config(*state, "");
+    for (int i = 0; i < 3; i++) {
+        struct timed t = {.turn = 0};
+        assert_int_equal(run(*state, false, cut_often, &t), 0);
+    }
+    assert_int_equal(run(*state, true, NULL, NULL), 0);
+    assert_postgres_once(*state);
+}
+
 static void a_server_that_lets_nobody_in_ends_once(void **state)
 {
     char dsn[512];
@@ -533,6 +565,6 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         TEST(starts_and_stops),   TEST(once_ends_by_itself),         TEST(pauses_and_resumes),
         TEST(stops_in_any_state), TEST(failed_start_is_tried_again), TEST(lost_compare_and_swaps_lose_nothing),
-        TEST(runs_are_kept),      TEST(a_server_that_is_away_is_waited_for), TEST(a_server_that_lets_nobody_in_ends_once)};
+        TEST(runs_are_kept),      TEST(a_server_that_is_away_is_waited_for), TEST(connections_that_are_cut_lose_nothing), TEST(a_server_that_lets_nobody_in_ends_once)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -22,10 +22,10 @@ void pool_init(struct pool *p, struct postgres *pg, size_t count, const char *ds
         p->links[p->count] = (struct link){.pool = p, .conn = pg_conn_new(&options)};
 }
 
-static struct want *next_want(struct pool *p)
+static struct want *next_of(struct want **list)
 {
-    struct want *w = p->wants;
-    p->wants = w->next;
+    struct want *w = *list;
+    *list = w->next;
     w->next = NULL;
     w->waiting = false;
     return w;
@@ -45,12 +45,10 @@ static void on_open(void *arg, const struct mr_err *err)
     p->err = *err;
     p->retry_at_ms = mr_loop_now_ms(p->pg->loop) + (uint64_t)mr_backoff_next(&p->backoff, mr_random_u64());
     struct mr_err why = *err;
-    struct want *last = p->wants; /* those who wait now; who asks anew, waits for the next try */
-    while (last && last->next)
-        last = last->next;
-    for (bool more = last != NULL; more && p->wants;) {
-        struct want *w = next_want(p);
-        more = w != last;
+    p->refused = p->wants; /* who asks anew, waits for the next try */
+    p->wants = NULL;
+    while (p->refused) {
+        struct want *w = next_of(&p->refused);
         w->got(w, NULL, &why);
     }
 }
@@ -76,7 +74,7 @@ void pool_pump(struct pool *p)
     while (p->wants && !p->closing) {
         struct link *l = find(p, true);
         if (l) {
-            struct want *w = next_want(p);
+            struct want *w = next_of(&p->wants);
             l->taken = true;
             w->got(w, l, &(struct mr_err){0});
             continue;
@@ -101,14 +99,20 @@ void pool_want(struct pool *p, struct want *w)
     pool_pump(p);
 }
 
-void pool_unwant(struct pool *p, struct want *w)
+static void take_out(struct want **list, struct want *w)
 {
-    for (struct want **at = &p->wants; *at && w->waiting; at = &(*at)->next)
+    for (struct want **at = list; *at && w->waiting; at = &(*at)->next)
         if (*at == w) {
             *at = w->next;
             w->waiting = false;
             return;
         }
+}
+
+void pool_unwant(struct pool *p, struct want *w)
+{
+    take_out(&p->wants, w);
+    take_out(&p->refused, w); /* by one who hears of it before */
 }
 
 struct link *pool_idle(struct pool *p)

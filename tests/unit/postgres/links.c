@@ -160,10 +160,21 @@ int fixture_open(void **state)
     return 0;
 }
 
+static void count_timers(uv_handle_t *handle, void *arg)
+{
+    unsigned *open = arg;
+    *open += handle->type == UV_TIMER && !uv_is_closing(handle); /* each connection has one */
+}
+
 int fixture_close(void **state)
 {
     struct fixture *f = *state;
+    unsigned open = 0;
     uv_close((uv_handle_t *)&f->guard, NULL);
+    uv_run(&f->loop.uv, UV_RUN_NOWAIT);
+    uv_walk(&f->loop.uv, count_timers, &open);
+    if (open) /* of a test that has failed: mr_loop_close() would end all */
+        return -1;
     mr_loop_close(&f->loop);
     proxy_close(&f->proxy);
     free(f);
@@ -244,7 +255,7 @@ void answer(struct fixture *f, struct pg_conn *c, const char *sql, const char *t
     if (a.err.code != MR_OK)
         fail_msg("%s: %s", sql, a.err.msg);
     assert_string_equal(a.text, text);
-    assert_true(pg_conn_ready(c));
+    assert_true(!pg_conn_busy(c) && pg_conn_pid(c) > 0);
 }
 
 struct pg_conn *conn_of(struct fixture *f, const char *dsn, int64_t stall_ms)

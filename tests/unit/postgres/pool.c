@@ -261,6 +261,24 @@ static void one_who_hears_of_a_refusal_may_want_again(void **state)
     rig_close(&r);
 }
 
+static void both_at_once(void **state)
+{
+    struct fixture *f = *state;
+    struct rig r;
+    struct wanting a = {.told = false}, last = {.told = false}, anew = {.told = false};
+    rig_init(&r, f, 2, f->nobody);
+    a.unwant = &last; /* the one behind whom nobody waits */
+    a.want_too = &anew;
+    anew.rig = &r;
+    want(&r, &a);
+    want(&r, &last);
+    assert_true(until(f, &a.told, LONG_MS));
+    pass(f, 20);
+    assert_true(a.times == 1 && last.times == 0 && anew.times == 0 && anew.want.waiting);
+    pool_unwant(&r.pool, &anew.want);
+    rig_close(&r);
+}
+
 static void closed_while_it_opens(void **state)
 {
     struct fixture *f = *state;
@@ -302,6 +320,7 @@ const struct CMUnitTest pool_tests[] = {
     TEST(who_is_no_longer_wanted_is_not_told),
     TEST(one_who_hears_of_a_refusal_may_take_back_anothers_wish),
     TEST(one_who_hears_of_a_refusal_may_want_again),
+    TEST(both_at_once),
     TEST(closed_while_it_opens),
     TEST(one_that_opens_for_nobody_is_kept),
 };

@@ -55,6 +55,9 @@ static void says(const char *text, const struct pg_position *p)
     assert_true(number_at(o, "newest", MR_NO_TIME) == p->newest);
     assert_true(number_at(o, "swept", -1) == (int64_t)p->swept);
     assert_true(number_at(o, "swept_at", 0) == p->swept_at);
+    assert_true(number_at(o, "lsn", 0) == p->lsn);
+    const char *by = json_string_value(json_object_get(o, "by"));
+    assert_string_equal(by ? by : "", p->by);
     if (p->server[0]) {
         assert_string_equal(json_string_value(json_object_get(o, "server")), p->server);
         assert_true(number_at(o, "timeline", -1) == p->timeline && number_at(o, "database", -1) == p->database);
@@ -73,7 +76,7 @@ static void says(const char *text, const struct pg_position *p)
     const json_t *walk = json_object_get(o, "walk"), *done = json_object_get(walk, "done");
     assert_int_equal(walk != NULL, p->walk.kind != PG_WALK_NONE);
     if (walk)
-        assert_true(number_at(walk, "lo", -1) == (int64_t)p->walk.lo && number_at(walk, "hi", -1) == (int64_t)p->walk.hi && number_at(walk, "pages", -1) == p->walk.pages);
+        assert_true(number_at(walk, "lo", -1) == (int64_t)p->walk.lo && number_at(walk, "hi", -1) == (int64_t)p->walk.hi && number_at(walk, "pages", -1) == p->walk.pages && number_at(walk, "node", -1) == p->walk.node);
     assert_int_equal(json_array_size(done), p->walk.done_count);
     for (size_t i = 0; i < p->walk.done_count; i++) {
         assert_true(json_integer_value(json_array_get(json_array_get(done, i), 0)) == p->walk.done[i].from);
@@ -119,6 +122,8 @@ static void a_position_is_what_it_was(void **state)
     p.swept_at = INT64_MAX;
     snprintf(p.server, sizeof p.server, "18446744073709551615");
     p.timeline = UINT32_MAX;
+    p.lsn = INT64_MAX;
+    snprintf(p.by, sizeof p.by, "a \"b\"\\\n\xc3\xa4 timestamp");
     p.database = p.relation = p.node = UINT32_MAX;
     p.columns = strdup("[[\"a \\\"b\\\" \\u0000 \xc3\xa4\",\"numeric(10,2)\"],[\"\",\"\"]]");
     pg_held_add(&p, "4711/1764300000000000", 1764300000000000);
@@ -154,6 +159,9 @@ static void random_positions_are_what_they_were(void **state)
         p.swept_at = within(&c, 0, 1764300000000000);
         p.newest = one_in(&c, 3) ? MR_NO_TIME : within(&c, -1000, 1000);
         if (one_in(&c, 2)) {
+            p.lsn = (int64_t)draw(&c, UINT64_C(1) << 52);
+            for (size_t n = draw(&c, sizeof p.by), i = 0; i < n; i++)
+                p.by[i] = (char)within(&c, 1, 126);
             snprintf(p.server, sizeof p.server, "%" PRIu64, draw(&c, UINT64_C(1) << 52));
             p.timeline = (int64_t)draw(&c, 100);
             p.database = (uint32_t)draw(&c, UINT32_MAX);
@@ -167,7 +175,7 @@ static void random_positions_are_what_they_were(void **state)
             assert_true(pg_held_find(&p, who));
         }
         if (one_in(&c, 2)) {
-            pg_walk_begin(&p, (enum pg_walk_kind)(1 + draw(&c, 3)), draw(&c, 100), draw(&c, 1000), 500, 16);
+            pg_walk_begin(&p, (enum pg_walk_kind)(1 + draw(&c, 3)), draw(&c, 100), draw(&c, 1000), 500, (uint32_t)draw(&c, 70000));
             for (uint64_t n = draw(&c, 20); n > 0; n--) {
                 int64_t from = (int64_t)draw(&c, 490);
                 pg_walk_done(&p.walk, (struct pg_span){from, from + 1 + (int64_t)draw(&c, 10)});
@@ -206,6 +214,8 @@ static void what_is_no_position_is_refused(void **state)
         "{\"l\":-9223372036854775808}", "{\"l\":\"2026-11-01\"}", "{\"l\":null}", "{\"l\":9223372036854775808}", "{\"newest\":-9223372036854775808}", "{\"newest\":{}}",
         "{\"timeline\":-1}", "{\"timeline\":4294967296}", "{\"database\":-1}", "{\"database\":4294967296}", "{\"relation\":4294967296}", "{\"relation\":\"a\"}", "{\"node\":4294967296}", "{\"node\":-7}",
         "{\"server\":7}", "{\"server\":null}", "{\"server\":\"12a\"}", "{\"server\":\"123456789012345678901234\"}", "{\"server\":\"-1\"}", "{\"server\":\"1\\u0031\"}",
+        "{\"lsn\":-1}", "{\"lsn\":\"0/0\"}", "{\"by\":5}", "{\"by\":null}", "{\"by\":\"123456789 123456789 123456789 123456789 123456789 123456789 123456789 123456789 123456789 123456\"}",
+        "{\"walk\":{\"kind\":\"first\",\"node\":-1,\"done\":[]}}", "{\"walk\":{\"kind\":\"first\",\"node\":4294967296,\"done\":[]}}",
         "{\"columns\":{}}", "{\"columns\":\"[]\"}", "{\"columns\":null}",
         "{\"held\":{}}", "{\"held\":[5]}", "{\"held\":[[]]}", "{\"held\":[[5]]}", "{\"held\":[[\"\"]]}", "{\"held\":[[\"a\",\"b\"]]}", "{\"held\":[[\"a\",1.5]]}", "{\"held\":[[\"a\\\"b\"]]}",
         "{\"held\":[[\"a\\\\\"]]}", "{\"held\":[[\"a\",null]]}", "{\"held\":[[\"1234567890123456789012345678901234567890123456789\"]]}", "{\"held\":null}",
@@ -258,7 +268,7 @@ static void walks_are_what_a_row_of_pages_says(void **state)
         bool done[PAGES] = {false};
         int64_t pages = (int64_t)draw(&c, PAGES + 1);
         pg_position_init(&p);
-        pg_walk_begin(&p, PG_WALK_FIRST, 0, 9, pages, 16);
+        pg_walk_begin(&p, PG_WALK_FIRST, 0, 9, pages, 1);
         for (int i = 0; i < 200; i++) {
             struct pg_span out[4], next;
             bool busy[PAGES] = {false};
@@ -312,7 +322,7 @@ static void a_walk_of_no_pages_is_whole(void **state)
     struct pg_span next;
     (void)state;
     pg_position_init(&p);
-    pg_walk_begin(&p, PG_WALK_FIRST, 0, 9, 0, 16);
+    pg_walk_begin(&p, PG_WALK_FIRST, 0, 9, 0, 1);
     assert_true(pg_walk_whole(&p.walk) && pg_walk_left(&p.walk) == 0);
     assert_false(pg_walk_next(&p.walk, NULL, 0, 10, &next));
     pg_position_free(&p);
