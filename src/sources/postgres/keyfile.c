@@ -155,7 +155,7 @@ static enum mr_code read_n(struct pg_keys_in *in, struct mr_buf *to, size_t n, b
 
 enum mr_code pg_keys_in_init(struct pg_keys_in *in, enum pg_keys_kind kind, pg_keys_read_cb read, void *arg, struct mr_err *err)
 {
-    bool whole;
+    bool whole = false;
     *in = (struct pg_keys_in){.kind = kind, .read = read, .arg = arg};
     mr_buf_init(&in->description, PG_KEYS_DESCRIPTION);
     mr_buf_init(&in->packed, PACKED_MOST);
@@ -196,7 +196,7 @@ static enum mr_code take_end(struct pg_keys_in *in, struct mr_err *err)
 {
     const unsigned char *p = (const unsigned char *)in->packed.p;
     uint64_t count = get_u32(p) | (uint64_t)get_u32(p + 4) << 32;
-    bool whole;
+    bool whole = false;
     if (in->kind != PG_KEYS_SORTED || count != (uint64_t)in->count)
         return corrupt(in, "its end does not belong to it", err);
     enum mr_code code = read_n(in, &in->packed, 1, &whole, err);
@@ -210,7 +210,7 @@ static enum mr_code take_end(struct pg_keys_in *in, struct mr_err *err)
 
 static enum mr_code next_block(struct pg_keys_in *in, struct mr_err *err)
 {
-    bool whole;
+    bool whole = false;
     unsigned char head[BLOCK_HEAD];
     enum mr_code code = read_n(in, &in->packed, BLOCK_HEAD, &whole, err);
     if (code != MR_OK)
