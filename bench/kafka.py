@@ -195,11 +195,7 @@ def main():
         print(f"kafka.py: {error}", file=sys.stderr)
         shutil.rmtree(folder)
         return 2
-    if args.keep or failed:
-        print(f"kept: {folder}", file=sys.stderr)
-    else:
-        shutil.rmtree(folder)
-    return 1 if failed else 0
+    return tools.end(folder, args.keep, failed)
 
 
 if __name__ == "__main__":

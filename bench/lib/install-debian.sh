@@ -21,29 +21,11 @@ apt-get update -q
 # shellcheck disable=SC2086 # a list of names
 DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $packages
 
+root=$(cd "$(dirname "$0")/../.." && pwd)
+tools=$root/build/bench-tools
 connect=4.1.1 # the newest that has connect-file beside it
-tools=$(cd "$(dirname "$0")/../.." && pwd)/build/bench-tools
-jars=$tools/connect-$connect
-if [ ! -e "$jars/installed" ]; then
-    mkdir -p "$tools"
-    cat >"$jars.pom" <<END
-<project>
-  <modelVersion>4.0.0</modelVersion>
-  <groupId>millrace.bench</groupId>
-  <artifactId>connect</artifactId>
-  <version>1</version>
-  <packaging>pom</packaging>
-  <dependencies>
-    <dependency><groupId>org.apache.kafka</groupId><artifactId>connect-runtime</artifactId><version>$connect</version></dependency>
-    <dependency><groupId>org.apache.kafka</groupId><artifactId>connect-file</artifactId><version>$connect</version></dependency>
-    <dependency><groupId>org.slf4j</groupId><artifactId>slf4j-simple</artifactId><version>1.7.36</version></dependency>
-  </dependencies>
-</project>
-END
-    rm -rf "$jars"
-    mvn -B -q -f "$jars.pom" dependency:copy-dependencies -DincludeScope=runtime "-DoutputDirectory=$jars" </dev/null
-    touch "$jars/installed"
-fi
+"$root/deps/fetch-jars.sh" "$tools/connect-$connect" \
+    "org.apache.kafka:connect-runtime:$connect" "org.apache.kafka:connect-file:$connect" org.slf4j:slf4j-simple:1.7.36
 
 # venv NAME PACKAGES...: a Python environment of its own, since their requirements do not go together.
 venv() {

@@ -16,15 +16,10 @@ import case  # noqa: E402
 import sign  # noqa: E402
 import state  # noqa: E402
 from deliver import accepted, deliver, event, wait_landed  # noqa: E402
-from server import SECRET, Home, Server, config, has_faults, landed, running, until, webhook  # noqa: E402
+from server import SECRET, Home, Server, config, has_faults, landed, ran, running, until, webhook  # noqa: E402
 from zone import Reader  # noqa: E402
 
 SOURCE = {"github": webhook()}
-
-
-def ran(done, code=0):
-    case.equal(done.returncode, code, f"{' '.join(done.args[1:3])}: {(done.stdout + done.stderr).decode()[-1500:]}")
-    return done.stdout.decode()
 
 
 @contextlib.contextmanager
@@ -140,7 +135,7 @@ def test_status_shows_sources_positions_and_lag():
         case.true("github" in text, text)
         value = json.loads(ran(server.cli("status", "--json")))
         case.true("github" in json.dumps(value), str(value))
-        api = json.loads(server.get("/api/status").text)
+        api = server.status()
         case.true("github" in json.dumps(api), str(api))
 
 

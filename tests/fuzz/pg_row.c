@@ -4,6 +4,8 @@
  *
  *      byte 0: style (bits 0-3), max_row (4), fields of ours before the columns (5-6), the message begins with COPY's header (7)
  *      byte 1: count of columns (0-15); a byte a column: its type, of the table below; the rest is the message */
+#include "check.h"
+
 #include "sources/postgres/types.h"
 
 #include "millrace/json.h"
@@ -11,12 +13,6 @@
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-#define CHECK(condition)                                                                                               \
-    do {                                                                                                               \
-        if (!(condition))                                                                                              \
-            abort();                                                                                                   \
-    } while (0)
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
 

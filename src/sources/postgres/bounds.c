@@ -31,7 +31,10 @@ struct pg_bounds pg_bounds_of(struct pg_position *p, const struct pg_probe *prob
 {
     struct pg_bounds b = {.from = p->l, .x = probe->xmin};
     size_t kept = 0;
+    int64_t lowest = p->l; /* of any that may have been prepared since */
     for (size_t i = 0; i < p->held_count; i++) {
+        if (p->held[i].who[0] != 'p')
+            lowest = lower(lowest, p->held[i].from);
         if (still_there(probe, p->held[i].who))
             p->held[kept++] = p->held[i];
         else
@@ -42,8 +45,8 @@ struct pg_bounds pg_bounds_of(struct pg_position *p, const struct pg_probe *prob
         if (!pg_held_find(p, probe->stragglers[i].who))
             pg_held_add(p, probe->stragglers[i].who, probe->stragglers[i].began - skew_us - guard_us);
     for (size_t i = 0; i < probe->prepared_count; i++)
-        if (!pg_held_find(p, probe->prepared[i])) /* it may have been held as a session until now */
-            pg_held_add(p, probe->prepared[i], b.from);
+        if (!pg_held_find(p, probe->prepared[i])) /* it may have been held as a session, and even be told as one by this probe, which reads sessions first */
+            pg_held_add(p, probe->prepared[i], lowest);
     int64_t open = probe->oldest != MR_NO_TIME && probe->oldest < probe->now ? probe->oldest : probe->now;
     b.next = step_down(open - skew_us - guard_us);
     if (p->l != MR_NO_TIME && p->l > b.next)

@@ -80,6 +80,11 @@ static enum mr_code judge_server(const struct relation *r, struct mr_err *err)
                       r->part, r->at.server, pg->server, pg->name, r->s->name);
 }
 
+bool look_gone(const struct relation *r)
+{
+    return !r->there && r->state == RELATION_LOADED && r->at.server[0] && r->at.relation && r->kind != 'q';
+}
+
 enum mr_code look_judge(struct stream *s, struct mr_err *err)
 {
     const struct mr_str none = {0};
@@ -88,12 +93,10 @@ enum mr_code look_judge(struct stream *s, struct mr_err *err)
         known |= r->state == RELATION_LOADED && r->at.server[0];
     for (struct relation *r = s->relations; r; r = r->next) {
         if (!r->there) {
-            if (r->state == RELATION_LOADED && r->at.server[0] && !r->gone_told)
+            if (look_gone(r) && !r->events)
                 note(r, "partition_gone", none, none, none);
-            r->gone_told = true;
             continue;
         }
-        r->gone_told = false;
         if (r->state != RELATION_LOADED)
             continue;
         if (judge_server(r, err) != MR_OK)
@@ -121,7 +124,7 @@ enum mr_code look_judge(struct stream *s, struct mr_err *err)
 void look_rewritten(struct relation *r)
 {
     const struct mr_str none = {0};
-    if (!r->events)
+    if (!r->events || !strstr(r->events, "\"rewritten\""))
         note(r, "rewritten", none, none, none);
     r->sweep_now = true;
 }

@@ -41,6 +41,7 @@ struct pg_conn {
     char sqlstate[6];
     int64_t received;
     uint64_t heard_ms;
+    int64_t patience_ms; /* of this query */
 };
 
 /* ---- errors ---- */
@@ -79,8 +80,9 @@ static void note_error(struct pg_conn *c, const PGresult *r)
     if (c->err.code != MR_OK)
         return; /* what follows the first is its consequence */
     snprintf(c->sqlstate, sizeof c->sqlstate, "%s", state ? state : "");
-    mr_err_set(&c->err, state ? pg_state_code(state) : MR_ENET, "%.*s%s%s%s", line.n ? (int)line.n : 22, line.n ? line.p : "the connection is gone", state ? " (" : "", state ? state : "",
-               state ? ")" : "");
+    const char *hint = state && strcmp(state, "22021") == 0 ? ": a value is no text in the encoding of the database; a line of JSON cannot hold it. Leave the column out, or read it as bytea" : "";
+    mr_err_set(&c->err, state ? pg_state_code(state) : MR_ENET, "%.*s%s%s%s%s", line.n ? (int)line.n : 22, line.n ? line.p : "the connection is gone", state ? " (" : "", state ? state : "",
+               state ? ")" : "", hint);
 }
 
 /* ---- the socket ---- */
@@ -130,6 +132,7 @@ static void let_socket_go(struct pg_conn *c)
     PQfinish(c->pq);
     c->pq = NULL;
     c->state = CONN_DOWN;
+    c->patience_ms = 0;
     c->copying = c->held = c->flushing = false;
 }
 
@@ -210,6 +213,7 @@ static void take(struct pg_conn *c)
                 return;
             }
             c->state = CONN_IDLE;
+            c->patience_ms = 0;
             uv_timer_stop(&c->look);
             end(c);
             return;
@@ -223,6 +227,12 @@ static void take(struct pg_conn *c)
                 c->q.on_result(c->q.arg, r, c->which);
             c->which++;
             break;
+        case PGRES_COPY_IN:
+        case PGRES_COPY_BOTH: /* of a query of the config */
+            PQclear(r);
+            mr_err_set(&c->err, MR_ECONFIG, "the statement wants to be sent rows");
+            lost(c, MR_ECONFIG, "");
+            return;
         case PGRES_COPY_OUT:
             c->copying = true;
             if (c->q.on_copy_out)
@@ -250,10 +260,8 @@ static void on_event(uv_poll_t *poll, int status, int events)
     if (c->watch != w)
         return;
     c->heard_ms = mr_loop_now_ms(c->o.loop);
-    if (status < 0) {
-        lost(c, MR_ENET, uv_strerror(status));
-        return;
-    }
+    if (status < 0) /* an error of the socket: libpq may have what the server said before, and knows its name */
+        events = UV_READABLE;
     if (events & UV_WRITABLE) {
         int more = PQflush(c->pq);
         c->flushing = more == 1;
@@ -263,7 +271,7 @@ static void on_event(uv_poll_t *poll, int status, int events)
         }
         want(c);
     }
-    if (!(events & UV_READABLE) || c->held)
+    if (!(events & UV_READABLE) || (c->held && status == 0))
         return;
     if (!PQconsumeInput(c->pq)) {
         /* what has come before the end is read first: the server may have said why */
@@ -283,10 +291,17 @@ static void on_event(uv_poll_t *poll, int status, int events)
 static void on_look(uv_timer_t *timer)
 {
     struct pg_conn *c = timer->data;
-    char why[80];
-    if (c->held || (int64_t)(mr_loop_now_ms(c->o.loop) - c->heard_ms) < c->o.stall_ms)
+    if (!c->pq) { /* it was gone when it was asked */
+        uv_timer_stop(timer);
+        c->state = CONN_DOWN;
+        end(c);
         return;
-    snprintf(why, sizeof why, "the server has sent nothing for %lld s", (long long)(c->o.stall_ms / 1000));
+    }
+    char why[80];
+    int64_t silent_ms = (int64_t)(mr_loop_now_ms(c->o.loop) - c->heard_ms);
+    if (c->held || silent_ms < c->o.stall_ms || silent_ms < c->patience_ms)
+        return;
+    snprintf(why, sizeof why, "the server has sent nothing for %lld s", (long long)(silent_ms / 1000));
     if (c->err.code == MR_OK)
         mr_err_set(&c->err, MR_ETIMEDOUT, "%s", why);
     pg_cancel(c->pq);
@@ -297,13 +312,19 @@ static void on_look(uv_timer_t *timer)
 
 void pg_conn_query(struct pg_conn *c, const char *sql, const struct pg_query *q)
 {
-    assert(c->state == CONN_IDLE);
+    assert(c->state == CONN_IDLE || c->state == CONN_DOWN);
+    bool gone = c->state == CONN_DOWN;
     c->state = CONN_BUSY;
     c->q = *q;
     c->which = c->copies = 0;
     c->err = (struct mr_err){0};
     memset(c->sqlstate, 0, sizeof c->sqlstate);
     c->heard_ms = mr_loop_now_ms(c->o.loop);
+    if (gone) {
+        mr_err_set(&c->err, MR_ENET, "the connection is gone");
+        uv_timer_start(&c->look, on_look, 0, 0);
+        return;
+    }
     uv_timer_start(&c->look, on_look, LOOK_MS, LOOK_MS);
     int sent = PQsendQuery(c->pq, sql), more = sent ? PQflush(c->pq) : -1;
     c->flushing = more != 0; /* a failure is told from the loop, by the socket that is broken */
@@ -322,7 +343,17 @@ void pg_conn_go_on(struct pg_conn *c)
 
 bool pg_conn_ready(const struct pg_conn *c)
 {
-    return c->state == CONN_IDLE;
+    return c->state == CONN_IDLE && PQtransactionStatus(c->pq) == PQTRANS_IDLE;
+}
+
+void pg_conn_patience(struct pg_conn *c, int64_t ms)
+{
+    c->patience_ms = ms;
+}
+
+int pg_conn_version(const struct pg_conn *c)
+{
+    return c->pq ? PQserverVersion(c->pq) : 0;
 }
 
 bool pg_conn_busy(const struct pg_conn *c)
@@ -398,7 +429,8 @@ void pg_conn_close(struct pg_conn *c)
         c->connecting = NULL;
         c->state = CONN_DOWN;
     } else if (c->state == CONN_BUSY) {
-        pg_cancel(c->pq);
+        if (c->pq)
+            pg_cancel(c->pq);
         mr_err_set(&c->err, MR_ECANCELED, "canceled");
         lost(c, MR_ECANCELED, "canceled");
     } else if (c->state == CONN_IDLE) {

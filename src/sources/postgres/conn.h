@@ -38,10 +38,12 @@ struct pg_conn;
 struct pg_conn *pg_conn_new(const struct pg_conn_options *options);
 /* cb on the loop exactly once. Only when it is down. */
 void pg_conn_open(struct pg_conn *c, void (*cb)(void *arg, const struct mr_err *err), void *arg);
-bool pg_conn_ready(const struct pg_conn *c); /* idle: pg_conn_query() may be called */
+bool pg_conn_ready(const struct pg_conn *c); /* idle, and in no transaction */
 bool pg_conn_busy(const struct pg_conn *c);
-/* `sql` is copied. */
+/* `sql` is copied. Not while it is busy. If the connection has gone meanwhile, on_end says so on a later turn. */
 void pg_conn_query(struct pg_conn *c, const char *sql, const struct pg_query *q);
+void pg_conn_patience(struct pg_conn *c, int64_t ms); /* of the next query: how long the server may be silent, if that is longer than stall_ms */
+int pg_conn_version(const struct pg_conn *c);         /* of the server: 150004; 0: not connected */
 void pg_conn_go_on(struct pg_conn *c);
 /* Any state: a command that is under way is canceled and ends with MR_ECANCELED, a connection that is being made is let go of (its callback never comes). Then it is down. */
 void pg_conn_close(struct pg_conn *c);

@@ -20,7 +20,11 @@
 struct pg_connect {
     atomic_int holders; /* the loop, the thread */
     int fd;
-    uv_poll_t poll;
+    union {
+        uv_handle_t handle;
+        uv_poll_t poll;
+        uv_timer_t timer; /* instead, where nothing could be begun: it is told on the next turn */
+    };
     char *dsn, *password, *application;
     PGconn *made;       /* the thread's until the fd says so */
     struct mr_err err;
@@ -158,23 +162,31 @@ static void on_closed(uv_handle_t *handle)
     let_go(c);
 }
 
-static void on_done(uv_poll_t *poll, int status, int events)
+static void tell(struct pg_connect *c)
 {
-    struct pg_connect *c = poll->data;
     PGconn *made = c->made;
     pg_connect_cb cb = c->cb;
     struct mr_err err = c->err;
-    (void)status;
-    (void)events;
     c->made = NULL;
     c->cb = NULL;
-    uv_close((uv_handle_t *)&c->poll, on_closed);
+    uv_close(&c->handle, on_closed);
     cb(c->arg, made, &err);
+}
+
+static void on_done(uv_poll_t *poll, int status, int events)
+{
+    (void)status;
+    (void)events;
+    tell(poll->data);
+}
+
+static void on_not_begun(uv_timer_t *timer)
+{
+    tell(timer->data);
 }
 
 struct pg_connect *pg_connect_start(struct mr_loop *loop, const char *dsn, const char *password, const char *source, pg_connect_cb cb, void *arg)
 {
-    static const uint64_t one = 1;
     struct pg_connect *c = calloc(1, sizeof *c);
     assert(c);
     c->cb = cb;
@@ -185,17 +197,21 @@ struct pg_connect *pg_connect_start(struct mr_loop *loop, const char *dsn, const
         abort();
     assert(c->dsn && (c->password || !password));
     c->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    assert(c->fd >= 0);
     c->holders = 2;
-    uv_poll_init(&loop->uv, &c->poll, c->fd);
-    c->poll.data = c;
-    uv_poll_start(&c->poll, UV_READABLE, on_done);
-    if (!spawn(connect_thread, c)) {
+    if (c->fd < 0) {
+        mr_err_sys(&c->err, errno, "connect: eventfd");
+    } else if (!spawn(connect_thread, c)) {
         mr_err_set(&c->err, MR_EBUSY, "no thread can be had to connect");
-        c->holders = 1;
-        if (write(c->fd, &one, sizeof one) != sizeof one)
-            abort();
+    } else {
+        uv_poll_init(&loop->uv, &c->poll, c->fd);
+        c->handle.data = c;
+        uv_poll_start(&c->poll, UV_READABLE, on_done);
+        return c;
     }
+    c->holders = 1;
+    uv_timer_init(&loop->uv, &c->timer);
+    c->handle.data = c;
+    uv_timer_start(&c->timer, on_not_begun, 0, 0);
     return c;
 }
 
@@ -204,7 +220,7 @@ void pg_connect_drop(struct pg_connect *c, void (*gone)(void *arg), void *arg)
     c->cb = NULL;
     c->gone = gone;
     c->arg = arg;
-    uv_close((uv_handle_t *)&c->poll, on_closed);
+    uv_close(&c->handle, on_closed);
 }
 
 /* ---- canceling ---- */

@@ -60,9 +60,10 @@ void pg_met_free(struct pg_met *met)
     free(met);
 }
 
-void pg_met_add(struct pg_met *met, uint32_t id)
+void pg_met_add(struct pg_met *met, uint64_t x, uint64_t end)
 {
-    if (met->any && met->last == id)
+    uint32_t id = (uint32_t)x;
+    if ((met->any && met->last == id) || end - x >= UINT64_C(1) << 31)
         return;
     met->any = true;
     met->last = id;
@@ -243,17 +244,85 @@ void pg_ids_clear(struct pg_ids *ids, void (*piece)(void *arg, struct pg_piece a
     forget(ids, true, 0, piece, arg);
 }
 
+/* ---- a piece of the store ----
+ * The library's reader trusts what it reads: ids that go back, runs over the end make it search and write where nothing is. So a set of one container is read
+ * here, by the words of the format (RoaringFormatSpec): a cookie, the container's key and count, and its ids as a list, as bits, or as runs. */
+
+enum { COOKIE = 12346, COOKIE_RUNS = 12347, LIST_MOST = 4096, BITS_BYTES = PIECE / 8 };
+
+static uint32_t u16(const unsigned char *p)
+{
+    return (uint32_t)p[0] | (uint32_t)p[1] << 8;
+}
+
+static uint32_t u32(const unsigned char *p)
+{
+    return u16(p) | u16(p + 2) << 16;
+}
+
+static bool read_runs(roaring_bitmap_t *out, uint32_t from, uint32_t count, const unsigned char *p, size_t n)
+{
+    uint32_t next = 0, met = 0;
+    if (n < 2 || n != 2 + 4 * (size_t)u16(p))
+        return false;
+    for (size_t at = 2; at < n; at += 4) {
+        uint32_t first = u16(p + at), last = first + u16(p + at + 2);
+        if (first < next || last >= PIECE)
+            return false;
+        roaring_bitmap_add_range_closed(out, from + first, from + last);
+        met += last - first + 1;
+        next = last + 1;
+    }
+    return met == count;
+}
+
+static bool read_list(roaring_bitmap_t *out, uint32_t from, uint32_t count, const unsigned char *p, size_t n)
+{
+    if (n != 2 * (size_t)count)
+        return false;
+    for (size_t at = 0; at < n; at += 2) {
+        if (at && u16(p + at) <= u16(p + at - 2))
+            return false;
+        roaring_bitmap_add(out, from + u16(p + at));
+    }
+    return true;
+}
+
+static bool read_bits(roaring_bitmap_t *out, uint32_t from, uint32_t count, const unsigned char *p, size_t n)
+{
+    uint32_t met = 0;
+    if (n != BITS_BYTES)
+        return false;
+    for (uint32_t i = 0; i < PIECE; i++)
+        if (p[i / 8] >> i % 8 & 1) {
+            roaring_bitmap_add(out, from + i);
+            met++;
+        }
+    return met == count;
+}
+
+static bool read_piece(roaring_bitmap_t *out, uint16_t high, const unsigned char *p, size_t n)
+{
+    bool runs = n > 9 && u32(p) == COOKIE_RUNS && p[4] == 1, plain = n > 16 && u32(p) == COOKIE && u32(p + 4) == 1 && u32(p + 12) == 16;
+    if (!runs && !plain)
+        return false;
+    size_t head = runs ? 9 : 16;
+    const unsigned char *of = p + (runs ? 5 : 8);
+    uint32_t from = (uint32_t)high << PG_ID_PIECE, count = u16(of + 2) + 1;
+    if (u16(of) != high)
+        return false;
+    return (runs ? read_runs : count > LIST_MOST ? read_bits : read_list)(out, from, count, p + head, n - head);
+}
+
 bool pg_ids_read(struct pg_ids *ids, struct pg_piece at, struct mr_str base64)
 {
     unsigned char bytes[PIECE_BYTES];
     size_t n;
     if (!mr_base64_get(base64, false, bytes, sizeof bytes, &n))
         return false;
-    roaring_bitmap_t *piece = roaring_bitmap_portable_deserialize_safe((const char *)bytes, n);
-    if (!piece)
-        return false;
-    uint64_t from = (uint64_t)at.high << PG_ID_PIECE, inside = roaring_bitmap_range_cardinality(piece, from, from + PIECE);
-    bool sane = inside > 0 && inside == roaring_bitmap_get_cardinality(piece);
+    roaring_bitmap_t *piece = roaring_bitmap_create();
+    assert(piece);
+    bool sane = read_piece(piece, at.high, bytes, n);
     if (sane)
         roaring_bitmap_or_inplace(bucket_of(ids, at.l)->ids, piece);
     roaring_bitmap_free(piece);

@@ -26,7 +26,9 @@ void pg_ids_free(struct pg_ids *ids);
 struct pg_met;
 struct pg_met *pg_met_new(void);
 void pg_met_free(struct pg_met *met);
-void pg_met_add(struct pg_met *met, uint32_t id); /* often the same again: cheap */
+/* x, of a row that was seen under a snapshot that ends at `end`. Often the same again: cheap. One that is 2^31 older is not kept: no run meets it again, and its
+ * lower half would be taken for that of one to come. */
+void pg_met_add(struct pg_met *met, uint64_t x, uint64_t end);
 uint64_t pg_met_count(const struct pg_met *met);
 
 /* `watermark` PG_ALL (it is NULL, or -infinity): every run has read it. */

@@ -55,6 +55,7 @@ struct row {
     uint64_t x;
     int64_t watermark;  /* PG_ALL: NULL or -infinity */
     bool null;
+    int64_t time;       /* of a watermark with a zone: microseconds; else MR_NO_TIME */
     struct pg_field ctid;
 };
 
@@ -68,7 +69,7 @@ static bool take_leading(const struct intake *f, const struct intake_part *part,
     struct pg_fields fields;
     struct pg_field field;
     bool ids = has_ids(part);
-    *out = (struct row){.watermark = PG_ALL};
+    *out = (struct row){.watermark = PG_ALL, .time = MR_NO_TIME};
     *skip = 0;
     if (!pg_fields_begin(&fields, row))
         return false;
@@ -89,6 +90,13 @@ static bool take_leading(const struct intake *f, const struct intake_part *part,
             return false;
         out->null = field.n < 0;
         if (!out->null && !pg_watermark_get(f->s->watermark->form, field, &out->watermark))
+            return false;
+    }
+    if (part->has_time) {
+        ++*skip;
+        if (!pg_fields_next(&fields, &field))
+            return false;
+        if (field.n >= 0 && !pg_watermark_get(PG_FORM_TIMESTAMPTZ, field, &out->time))
             return false;
     }
     return true;
@@ -180,9 +188,9 @@ static void put_position(struct intake *f, const struct intake_part *part, const
 
 static int64_t event_at(const struct intake *f, const struct intake_part *part, const struct row *row)
 {
-    if (!part->has_watermark || row->null || f->s->zoned)
+    if (!part->has_watermark || row->null)
         return MR_NO_TIME;
-    int64_t us = pg_watermark_us(f->s->watermark->form, f->s->unit_us, row->watermark);
+    int64_t us = part->has_time ? row->time : pg_watermark_us(f->s->watermark->form, f->s->unit_us, row->watermark);
     return us >= FIRST_US && us <= LAST_US ? us : MR_NO_TIME;
 }
 
@@ -251,7 +259,7 @@ static enum mr_code stage_row(struct intake *f, struct intake_part *part, struct
     if (stage(f, part, &row, at_us, err) != MR_OK)
         return err->code;
     if (part->met)
-        pg_met_add(part->met, row.id);
+        pg_met_add(part->met, row.x, part->end);
     part->rows++;
     part->late += part->rule == INTAKE_WALK && row.x < part->late_below;
     if (row.watermark != PG_ALL && row.watermark != INT64_MAX && row.watermark > part->newest)

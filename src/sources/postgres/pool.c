@@ -35,9 +35,8 @@ static void on_open(void *arg, const struct mr_err *err)
 {
     struct link *l = arg;
     struct pool *p = l->pool;
-    struct want *told = p->wants;
     p->opening = false;
-    trouble_connect(p->pg, err);
+    trouble_connect(p, err);
     if (err->code == MR_OK) {
         mr_backoff_reset(&p->backoff);
         pool_pump(p);
@@ -45,20 +44,21 @@ static void on_open(void *arg, const struct mr_err *err)
     }
     p->err = *err;
     p->retry_at_ms = mr_loop_now_ms(p->pg->loop) + (uint64_t)mr_backoff_next(&p->backoff, mr_random_u64());
-    p->wants = NULL;
-    while (told) {
-        struct want *w = told;
-        told = w->next;
-        w->next = NULL;
-        w->waiting = false;
-        w->got(w, NULL, err);
+    struct mr_err why = *err;
+    struct want *last = p->wants; /* those who wait now; who asks anew, waits for the next try */
+    while (last && last->next)
+        last = last->next;
+    for (bool more = last != NULL; more && p->wants;) {
+        struct want *w = next_want(p);
+        more = w != last;
+        w->got(w, NULL, &why);
     }
 }
 
 static struct link *find(struct pool *p, bool open)
 {
     for (size_t i = 0; i < p->count; i++)
-        if (!p->links[i].taken && pg_conn_ready(p->links[i].conn) == open && !pg_conn_busy(p->links[i].conn))
+        if (!p->links[i].taken && pg_conn_ready(p->links[i].conn) == open && !pg_conn_busy(p->links[i].conn)) /* else it is down: who gives one back that is neither closes it */
             return &p->links[i];
     return NULL;
 }

@@ -129,6 +129,7 @@ static void start(void *self)
     streams_make(pg);
     pool_init(&pg->readers, pg, (size_t)pg->o->parallel, pg->o->dsn, pg->o->password.value);
     pool_init(&pg->primary, pg, pg->has_primary ? 1 : 0, pg->o->primary_dsn, pg->primary_password);
+    pg->primary.what = "primary";
     for (size_t i = 0; i < pg->streams_count; i++) {
         uv_timer_init(&pg->loop->uv, &pg->streams[i].timer);
         pg->streams[i].timer.data = &pg->streams[i];

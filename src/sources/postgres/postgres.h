@@ -60,6 +60,8 @@ struct pool {
     struct want *wants;
     struct mr_backoff backoff;
     uint64_t retry_at_ms;
+    uint64_t unreachable_since_ms;
+    const char *what;  /* whom it reaches, for alerts: NULL, or "primary" */
     bool opening, closing;
     struct mr_err err; /* of the last try */
 };
@@ -86,7 +88,7 @@ struct intake_part { /* rows of one COPY */
     uint64_t lo, hi, end; /* ids; end: the snapshot's xmax */
     uint64_t late_below;
     struct pg_met *met;   /* gets what has landed; the caller's */
-    bool has_watermark, has_ctid, has_relation;
+    bool has_watermark, has_ctid, has_relation, has_time;
     int64_t rows, late, omitted; /* out */
     int64_t read;                /* out: rows that came */
     int64_t newest;              /* out: of the watermark, in its unit; PG_ALL: none */
@@ -104,7 +106,7 @@ struct relation {
     bool there, indexed, toasted, lockable, heap;
     bool by_person;         /* its position was set by hand */
     bool root;              /* the very table of the config, not a partition or child */
-    bool went_back, sweep_now, gone_told;
+    bool went_back, sweep_now;
     bool again;             /* replay: it has a part of what is to land again */
     uint64_t again_lo, again_hi;
     char *again_where;      /* or NULL */
@@ -183,6 +185,7 @@ struct stream {
     uint64_t failing_since_ms;
     struct pg_history history, history_next; /* rows of the runs before this one; and with it */
     uint64_t paced_ms;       /* the next chunk may begin then */
+    bool listed;             /* relations that the store knows are known */
     bool noted;              /* what lands beside the rows was handed to the intake */
     uint32_t root_oid;
     char root_kind;
@@ -239,7 +242,6 @@ struct postgres {
     uint32_t database;
     int64_t page;             /* bytes */
     bool standby;
-    uint64_t unreachable_since_ms;
     struct mr_cell *conflicts, *hidden, *replica_lag, *xid_age;
 };
 
@@ -267,11 +269,13 @@ void look_stamp(struct mr_buf *sql, const struct stream *s);          /* one mor
 /* -- changes.c
  * Once positions are loaded: is it the same server, are columns and relations as they were? Notes what is not. */
 MR_MUST enum mr_code look_judge(struct stream *s, struct mr_err *err);
+bool look_gone(const struct relation *r);         /* it was a part of the stream, and is not there */
 void look_rewritten(struct relation *r);         /* its file is another one than at the last run */
 void look_events(const struct relation *r, struct intake *f);
 
 /* -- state.c */
 void relation_load(struct relation *r);          /* run_go_on() or run_fail() */
+void relations_list(struct stream *s);           /* those that the store knows; the same */
 void relation_free(struct relation *r);
 void relation_anew(struct relation *r);          /* as if it had never been read */
 struct relation *relation_of(struct stream *s, const char *part); /* made if it is new */
@@ -329,7 +333,7 @@ void sql_session(struct mr_buf *sql, const struct stream *s); /* BEGIN and what 
 void sql_copy(struct mr_buf *sql, const struct stream *s, const struct relation *r, const char *where, struct intake_part *part);
 
 /* -- trouble.c */
-void trouble_connect(struct postgres *pg, const struct mr_err *err); /* MR_OK: it answers */
+void trouble_connect(struct pool *p, const struct mr_err *err);      /* MR_OK: it answers */
 void trouble_stream(struct stream *s, const struct mr_err *err);     /* MR_OK: it runs again */
 void trouble_probed(struct stream *s);
 void trouble_age(struct postgres *pg);

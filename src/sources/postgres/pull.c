@@ -330,26 +330,22 @@ static void put_events(struct stream *s)
 static void decide(struct stream *s)
 {
     struct decision d = {0};
-    struct relation *last = NULL;
-    bool gone = false;
     int64_t rows = 0;
     for (const struct relation *r = s->relations; r; r = r->next)
         rows += r->there ? r->part_now.rows : 0;
     s->history_next = s->history;
     pg_history_add(&s->history_next, rows);
     for (struct relation *r = s->relations; r; r = r->next) {
-        if (!r->there) {
-            gone |= r->events != NULL;
-            continue;
+        if (r->there) {
+            move(s, r, &d);
+        } else if (look_gone(r) && r->events) {
+            r->at.relation = 0; /* told; should it come back, it is read on */
+            decision_move(&d, r, PG_ALL, NULL);
         }
-        move(s, r, &d);
-        last = r;
         if (r->part_now.omitted)
             mr_alert_open(s->pg->loop->alerts, MR_A_POSTGRES_ROW_TOO_BIG, s->pg->name, s->name, "%s: %" PRId64 " rows have values above max_row, which were left out (`omitted` says which)", r->part,
                           r->part_now.omitted);
     }
-    if (gone && last && d.moves_count == 0) /* what is to be told lands with a move */
-        decision_move(&d, last, last->from, last->met);
     s->rows_run += rows;
     mr_cell_add(s->rows, rows);
     if (d.moves_count == 0) {

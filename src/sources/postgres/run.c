@@ -106,8 +106,13 @@ static bool load(struct stream *s)
 {
     s->state = STREAM_LOADING;
     s->loading++; /* one that answers at once must not end it */
+    if (!s->listed && s->root_kind != 'q' && !s->pg->replay) {
+        relations_list(s);
+        s->loading--;
+        return false;
+    }
     for (struct relation *r = s->relations; r; r = r->next)
-        if (r->there && r->state == RELATION_NEW)
+        if (r->state == RELATION_NEW)
             relation_load(r);
     s->loading--;
     return s->loading == 0;

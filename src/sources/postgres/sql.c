@@ -45,6 +45,14 @@ void sql_copy(struct mr_buf *sql, const struct stream *s, const struct relation 
         pg_ident_put(sql, s->watermark->name);
         mr_buf_puts(sql, ", ");
     }
+    part->has_time = part->has_watermark && s->zoned;
+    if (part->has_time) { /* the server knows the zone's history */
+        mr_buf_puts(sql, "pg_catalog.timezone(");
+        sql_literal(sql, s->o->time_zone);
+        mr_buf_puts(sql, ", t.");
+        pg_ident_put(sql, s->watermark->name);
+        mr_buf_puts(sql, "::pg_catalog.timestamp), ");
+    }
     pg_select_list(&s->columns, &style, r->toasted ? (uint64_t)s->pg->o->max_row : 0, "t", sql);
     mr_buf_puts(sql, " FROM ");
     if (r->kind != 'q')

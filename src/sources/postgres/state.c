@@ -185,6 +185,32 @@ void relation_anew(struct relation *r)
     r->at.runs = runs;
 }
 
+/* Partitions that were there, and may be no more. */
+static void on_positions(void *arg, const struct mr_err *err, const struct mr_position *positions, size_t count)
+{
+    struct stream *s = arg;
+    struct mr_err why = *err;
+    for (size_t i = 0; why.code == MR_OK && i < count; i++) {
+        char part[512];
+        if (!mr_str_eq(positions[i].stream, mr_str_c(s->name)) || positions[i].part.n >= sizeof part || (positions[i].part.n > 7 && memcmp(positions[i].part.p, "replay/", 7) == 0))
+            continue;
+        snprintf(part, sizeof part, "%.*s", (int)positions[i].part.n, positions[i].part.p);
+        relation_of(s, part);
+    }
+    s->loading--;
+    s->listed = why.code == MR_OK;
+    if (why.code != MR_OK)
+        run_fail(s, &why);
+    else
+        run_go_on(s);
+}
+
+void relations_list(struct stream *s)
+{
+    s->loading++;
+    mr_store_positions(s->pg->core->store, mr_str_c(s->pg->name), on_positions, s);
+}
+
 /* ---- decide ---- */
 
 static struct mr_str keep(struct decision *d, char *text)

@@ -7,22 +7,23 @@
 
 enum { UNREACHABLE_MS = 10000, XID_AGE_WARN = 1500000000 };
 
-void trouble_connect(struct postgres *pg, const struct mr_err *err)
+void trouble_connect(struct pool *p, const struct mr_err *err)
 {
+    struct postgres *pg = p->pg;
     struct mr_alerts *alerts = pg->loop->alerts;
     if (err->code == MR_OK) {
-        pg->unreachable_since_ms = 0;
-        mr_alert_close(alerts, MR_A_POSTGRES_UNREACHABLE, pg->name, NULL);
-        mr_alert_close(alerts, MR_A_POSTGRES_REFUSED, pg->name, NULL);
+        p->unreachable_since_ms = 0;
+        mr_alert_close(alerts, MR_A_POSTGRES_UNREACHABLE, pg->name, p->what);
+        mr_alert_close(alerts, MR_A_POSTGRES_REFUSED, pg->name, p->what);
     } else if (err->code == MR_ECANCELED) {
         return;
     } else if (mr_code_class(err->code) == MR_CLASS_USER) {
-        mr_alert_open(alerts, MR_A_POSTGRES_REFUSED, pg->name, NULL, "%s", err->msg);
+        mr_alert_open(alerts, MR_A_POSTGRES_REFUSED, pg->name, p->what, "%s", err->msg);
     } else {
-        if (!pg->unreachable_since_ms)
-            pg->unreachable_since_ms = mr_loop_now_ms(pg->loop);
-        if (mr_loop_now_ms(pg->loop) - pg->unreachable_since_ms >= UNREACHABLE_MS)
-            mr_alert_open(alerts, MR_A_POSTGRES_UNREACHABLE, pg->name, NULL, "%s", err->msg);
+        if (!p->unreachable_since_ms)
+            p->unreachable_since_ms = mr_loop_now_ms(pg->loop);
+        if (mr_loop_now_ms(pg->loop) - p->unreachable_since_ms >= UNREACHABLE_MS)
+            mr_alert_open(alerts, MR_A_POSTGRES_UNREACHABLE, pg->name, p->what, "%s", err->msg);
         mr_log_warn(pg->loop->log, pg->name, "connect_again", MR_S("why", err->msg));
     }
 }
