@@ -9,7 +9,7 @@ RUN cmake --preset release && cmake --build --preset release && strip build/rele
 
 FROM debian:12-slim
 RUN apt-get update -q \
-    && apt-get install -y -q --no-install-recommends libuv1 libyaml-0-2 libsqlite3-0 libzstd1 zlib1g libssl3 libmbedtls14 libcurl4 libexpat1 libpq5 librdkafka1 ca-certificates \
+    && apt-get install -y -q --no-install-recommends libuv1 libyaml-0-2 libsqlite3-0 libzstd1 zlib1g libssl3 libmbedtls14 libcurl4 libexpat1 libpq5 librdkafka1 libroaring0 ca-certificates \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --system --uid 10001 --home-dir /var/lib/millrace --create-home --shell /usr/sbin/nologin millrace
 COPY --from=build /src/build/release/millrace /usr/local/bin/millrace

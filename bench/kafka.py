@@ -120,7 +120,7 @@ class Bench:
             for reader in self.readers[turn:] + self.readers[:turn]:
                 cell = self.results.cells[number, size, reader.name] = self.cell(number, reader, topic)
                 print(f"  round {number} {size} B {reader.name}: {cell['rate']:,.0f}/s in {cell['seconds']:.2f} s, {cell['cpu_us']:.2f} us/record, {cell['peak_mb']:.0f} MB, "
-                      f"broker {cell['broker_us']:.2f} us/record, others {cell['others_cpus']:.2f} CPUs", file=sys.stderr, flush=True)
+                      f"broker {cell['server_us']:.2f} us/record, others {cell['others_cpus']:.2f} CPUs", file=sys.stderr, flush=True)
 
 
 # -- the tables ------------------------------------------------------------------------------------------------------------
@@ -195,11 +195,7 @@ def main():
         print(f"kafka.py: {error}", file=sys.stderr)
         shutil.rmtree(folder)
         return 2
-    if args.keep or failed:
-        print(f"kept: {folder}", file=sys.stderr)
-    else:
-        shutil.rmtree(folder)
-    return 1 if failed else 0
+    return tools.end(folder, args.keep, failed)
 
 
 if __name__ == "__main__":

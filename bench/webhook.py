@@ -314,11 +314,7 @@ def main():
         pathlib.Path(args.json).write_text(json.dumps(bench.results.as_json(), indent=1) + "\n")
     lost = bench.results.lost
     failed = failed or any(lost.get(key) for key in ("missing", "doubled", "wrong"))
-    if args.keep or failed:
-        print(f"kept: {folder}", file=sys.stderr)
-    else:
-        shutil.rmtree(folder)
-    return 1 if failed else 0
+    return tools.end(folder, args.keep, failed)
 
 
 if __name__ == "__main__":

@@ -4,9 +4,9 @@
 # environment in build/venv. What is there already is not touched: a second run does nothing. deps/README.md says why each.
 set -eu
 
-build="gcc libc6-dev cmake ninja-build pkg-config libuv1-dev node-llhttp libyaml-dev libsqlite3-dev libzstd-dev zlib1g-dev libssl-dev libmbedtls-dev libcurl4-openssl-dev libexpat1-dev libpq-dev librdkafka-dev zstd"
+build="gcc libc6-dev cmake ninja-build pkg-config libuv1-dev node-llhttp libyaml-dev libsqlite3-dev libzstd-dev zlib1g-dev libssl-dev libmbedtls-dev libcurl4-openssl-dev libexpat1-dev libpq-dev librdkafka-dev libroaring-dev zstd"
 test="$build clang-14 libclang-rt-14-dev libcmocka-dev libjansson-dev curl openssl python3 python3-venv sqlite3 strace faketime e2fsprogs mount nghttp2-client haproxy postgresql postgresql-client"
-python="duckdb==1.5.5 duckdb-extension-httpfs==1.5.5 confluent-kafka==2.16.1 psycopg[binary]==3.3.9"
+python="duckdb==1.5.5 duckdb-extension-httpfs==1.5.5 confluent-kafka==2.16.1 croniter==7.0.0 psycopg[binary]==3.3.9"
 
 usage() {
     echo "usage: deps/install-debian.sh [build|test]" >&2
@@ -142,35 +142,7 @@ fi
 
 # Kafka brokers: the jars of the newest, and of the last whose SCRAM Debian 12's librdkafka can speak. Where they cannot be had the tests that want one
 # are skipped, and say so.
-kafka_versions="4.4.0 3.9.1"
-kafka_with=slf4j-simple:1.7.36
-
-fetch_kafka() {
-    rm -rf "$tools/kafka-$1.new"
-    cat >"$tools/kafka-$1.pom" <<END || return 1
-<project>
-  <modelVersion>4.0.0</modelVersion>
-  <groupId>millrace.tests</groupId>
-  <artifactId>kafka</artifactId>
-  <version>1</version>
-  <packaging>pom</packaging>
-  <dependencies>
-    <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>$1</version></dependency>
-    <dependency><groupId>org.slf4j</groupId><artifactId>${kafka_with%:*}</artifactId><version>${kafka_with#*:}</version></dependency>
-  </dependencies>
-</project>
-END
-    retry mvn -B -q -f "$tools/kafka-$1.pom" dependency:copy-dependencies -DincludeScope=runtime "-DoutputDirectory=$tools/kafka-$1.new" || return 1
-    printf '%s' "kafka_2.13:$1 $kafka_with" >"$tools/kafka-$1.new/installed" || return 1
-    rm -rf "$tools/kafka-$1"
-    mv "$tools/kafka-$1.new" "$tools/kafka-$1"
-}
-
-for version in $kafka_versions; do
-    [ "$(cat "$tools/kafka-$version/installed" 2>/dev/null)" != "kafka_2.13:$version $kafka_with" ] || continue
-    mkdir -p "$tools"
-    echo "fetching: Kafka $version"
-    if ! (fetch_kafka "$version") >"$tools/kafka-$version.log" 2>&1 </dev/null; then
-        echo "install-debian.sh: no Kafka $version, tests of Kafka are skipped; see $tools/kafka-$version.log" >&2
-    fi
+for version in 4.4.0 3.9.1; do
+    retry "$root/deps/fetch-jars.sh" "$tools/kafka-$version" "org.apache.kafka:kafka_2.13:$version" org.slf4j:slf4j-simple:1.7.36 ||
+        echo "install-debian.sh: no Kafka $version, tests of Kafka are skipped" >&2
 done

@@ -3,99 +3,49 @@
 import json
 import os
 import pathlib
-import shutil
-import subprocess
 import sys
 import time
 
 from lib import proc
 from lib.peers import first_line
+from lib.reader import Reader, counted
 from lib.tools import BENCH, BUILD
 
 CONNECT = BUILD / "bench-tools/connect-4.1.1"
-PATIENCE = 900                                    # seconds, for one run
 
 
 class Topic:
     def __init__(self, broker, name, count, size):
         self.brokers, self.broker_pid, self.name, self.count, self.size = broker.bootstrap, broker.process.pid, name, count, size
 
-
-def counted(*command):
-    """Lines of what the command prints."""
-    with subprocess.Popen([str(c) for c in command], stdout=subprocess.PIPE) as source:
-        lines = subprocess.run(["wc", "-l"], stdin=source.stdout, capture_output=True, check=True).stdout
-    if source.returncode:
-        raise RuntimeError(f"{command[0]} ended with {source.returncode}")
-    return int(lines)
+    def server_cpu(self):
+        return proc.cpu_seconds([self.broker_pid])
 
 
-class Reader:
-    """run() is measured from the start of the process to its end."""
-
-    name = label = kept = ""
-    needs = ()                                    # programs that must be there
-
-    def missing(self):
-        """What it lacks here, as text; empty if nothing."""
-        return ", ".join(program for program in self.needs if not shutil.which(program))
-
-    def command(self):
-        raise NotImplementedError
+class KafkaReader(Reader):
+    """One less or more than the topic has is an error."""
 
     @property
-    def file(self):
-        return self.folder / "out"
+    def topic(self):
+        return self.source
 
-    @property
-    def stdout(self):
-        return self.folder / "stdout"
-
-    def done(self):
-        """For one that does not end by itself."""
-        return False
-
-    def run(self, topic, folder):
+    def run(self, source, folder):
         """A cell of the table."""
-        self.topic, self.folder, self.started = topic, pathlib.Path(folder), None
-        self.folder.mkdir()
-        command = [str(c) for c in self.command()]
-        os.sync()
-        machine, broker = proc.busy_seconds(), proc.cpu_seconds([topic.broker_pid])
-        with open(self.stdout, "wb") as out, open(self.folder / "log", "wb") as log:
-            self.begun = time.monotonic()
-            process = subprocess.Popen(command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=out, stderr=log)
-        try:
-            cpu, peak, status = proc.watch(process, f"{self.name} (log: {self.folder / 'log'})", PATIENCE, self.done)
-            took = time.monotonic() - self.begun
-            broker = proc.cpu_seconds([topic.broker_pid]) - broker
-            others = max(0.0, proc.busy_seconds() - machine - cpu - broker) / took
-            if status is None:
-                proc.stop(process)
-        finally:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
-        if status:
-            raise RuntimeError(f"{self.name} ended with {status}; its log: {self.folder / 'log'}")
+        cell = super().run(source, folder)
         got = self.records()
-        if got != topic.count:
-            raise RuntimeError(f"{self.name} has {got:,} records of {topic.count:,}; its log: {self.folder / 'log'}")
-        return {"rate": got / took, "mb_s": got * topic.size / took / 1e6, "seconds": took, "cpu_seconds": cpu, "cpu_us": cpu * 1e6 / got, "peak_mb": peak,
-                "file_mb": sum(f.stat().st_size for f in self.files()) / 1e6, "broker_us": broker * 1e6 / got, "others_cpus": others, "start_s": self.started}
-
-    def files(self):
-        return [self.file]
+        if got != source.count:
+            raise RuntimeError(f"{self.name} has {got:,} records of {source.count:,}; its log: {self.log}")
+        return {**cell, "mb_s": got * source.size / cell["seconds"] / 1e6}
 
     def records(self):
         """Lines; that they have the right length altogether tells that they are no others."""
         size = self.file.stat().st_size
         if size != self.topic.count * (self.topic.size + 1):
-            raise RuntimeError(f"{self.name}: {size:,} bytes are not {self.topic.count:,} records; its log: {self.folder / 'log'}")
+            raise RuntimeError(f"{self.name}: {size:,} bytes are not {self.topic.count:,} records; its log: {self.log}")
         return counted("cat", self.file)
 
 
-class Millrace(Reader):
+class Millrace(KafkaReader):
     name, label, kept = "millrace", "**millrace**, envelope and zstd", "disk"
     needs = ("zstdcat",)
 
@@ -121,7 +71,7 @@ class Millrace(Reader):
         return counted("zstdcat", *self.files()) if self.files() else 0
 
 
-class Bound(Reader):
+class Bound(KafkaReader):
     def __init__(self, programs, mode, label, kept):
         self.programs, self.name, self.mode, self.label, self.kept = programs, mode, mode, label, kept
 
@@ -138,7 +88,7 @@ class Bound(Reader):
         return super().records() if self.mode == "lines" else counted("zstdcat", self.file)
 
 
-class Kcat(Reader):
+class Kcat(KafkaReader):
     name, label, kept = "kcat", "kcat into a file", "page cache"
     needs = ("kcat",)
 
@@ -151,7 +101,7 @@ class Kcat(Reader):
         return self.file
 
 
-class Connect(Reader):
+class Connect(KafkaReader):
     """Standalone, with the heap of its own start script. Goes on for ever: measured until all is in its file."""
 
     name, label, kept = "connect", "Kafka Connect 4.1.1, FileStreamSink", "page cache"
@@ -176,7 +126,7 @@ class Connect(Reader):
         return size >= self.topic.count * (self.topic.size + 1)
 
 
-class Python(Reader):
+class Python(KafkaReader):
     name, label, kept = "python", "Python, 500 at a time, fsync and commit per 5,000", "disk"
 
     def command(self):

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the scripts of the bench share: its own programs built, and the lines above a table."""
+"""What the scripts of the bench share: its own programs built, the lines above a table, and the end."""
 import os
 import pathlib
 import platform
+import shutil
 import subprocess
 import sys
 import time
@@ -29,3 +30,12 @@ def print_header(versions):
           f"{os.cpu_count()} CPUs, {model}; load average before {' '.join(f'{n:.2f}' for n in os.getloadavg())}")
     print("versions: " + "; ".join(f"{name} {text}" for name, text in versions.items()))
     print(flush=True)
+
+
+def end(folder, keep, failed):
+    """The exit status; the folder is kept if it is wanted, or may tell why."""
+    if keep or failed:
+        print(f"kept: {folder}", file=sys.stderr)
+    else:
+        shutil.rmtree(folder)
+    return 1 if failed else 0

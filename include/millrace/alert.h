@@ -66,7 +66,35 @@
     X(MR_A_KAFKA_SCHEMAS, "kafka_schema_registry", WARN, "a schema cannot be had from the registry; records land all the same",            \
       "see schema_registry; what is missing is asked for again by itself")                                                                \
     X(MR_A_KAFKA_STOPPED, "kafka_stopped", ERROR, "a partition is not read: its position makes no sense",                                 \
-      "millrace state -c FILE set SOURCE/TOPIC PARTITION OFFSET")
+      "millrace state -c FILE set SOURCE/TOPIC PARTITION OFFSET")                                                                         \
+    X(MR_A_POSTGRES_UNREACHABLE, "postgres_unreachable", ERROR, "the server has not been reached for ten seconds", "check the server and the network; it resumes by itself") \
+    X(MR_A_POSTGRES_REFUSED, "postgres_refused", ERROR, "the server lets us not in: user, password, certificate or pg_hba.conf",           \
+      "see dsn and password; millrace check -c FILE tries it")                                                                            \
+    X(MR_A_POSTGRES_STREAM, "postgres_stream_failed", ERROR, "a stream cannot be read; the others go on",                                 \
+      "the alert's text says why; millrace check -c FILE tries it")                                                                       \
+    X(MR_A_POSTGRES_SERVER, "postgres_other_server", ERROR, "this is not the server, or not the database, that was read before",           \
+      "name the old one in dsn, or begin anew: millrace state -c FILE reset SOURCE/STREAM")                                                \
+    X(MR_A_POSTGRES_WENT_BACK, "postgres_went_back", ERROR, "the server has lost transactions that had been read",                        \
+      "a fail-over or a restored backup? What was landed of them is in the zone and no longer on the server; rows since then land again")  \
+    X(MR_A_POSTGRES_HIDDEN, "postgres_sessions_hidden", WARN, "the user may not see when others' transactions began",                     \
+      "GRANT pg_read_all_stats TO the user")                                                                                              \
+    X(MR_A_POSTGRES_STRAGGLER, "postgres_straggler", WARN, "a transaction has been open for long; what it commits lands once it ends",     \
+      "find it by its pid in pg_stat_activity; it also keeps vacuum from its work")                                                        \
+    X(MR_A_POSTGRES_REPLICA_LAG, "postgres_replica_behind", WARN, "the standby has not replayed what the primary had committed",           \
+      "check replication; runs go on once it has caught up")                                                                              \
+    X(MR_A_POSTGRES_LATE, "postgres_late_rows", WARN, "a sweep found rows whose watermark did not say that they had changed",              \
+      "who writes without touching the watermark, or with a clock behind by more than `skew`? They have landed, with `late`")              \
+    X(MR_A_POSTGRES_SCHEMA, "postgres_schema_changed", WARN, "columns or relations have changed; rows land as they are now",               \
+      "the stream _schema has what changed")                                                                                              \
+    X(MR_A_POSTGRES_ROWS, "postgres_rows_unusual", WARN, "a run had fewer or more rows than is usual (expect.rows)",                       \
+      "has something upstream stopped, or run twice? What there is has landed")                                                           \
+    X(MR_A_POSTGRES_FRESH, "postgres_not_fresh", WARN, "the newest row is older than expect.fresh", "has something upstream stopped?")     \
+    X(MR_A_POSTGRES_XID_AGE, "postgres_xid_age", WARN, "the database's oldest transaction id is near the end of its room",                \
+      "vacuum; look for old prepared transactions and replication slots")                                                                 \
+    X(MR_A_POSTGRES_ROW_TOO_BIG, "postgres_row_too_big", WARN, "a value above max_row was left out of its row",                            \
+      "raise max_row, or leave the column out; `omitted` in the record names it")                                                         \
+    X(MR_A_POSTGRES_DELETES, "postgres_deletes_unknown", WARN, "the keys of the last scan are missing or damaged, or are others by now",  \
+      "what was deleted since that scan gets no tombstone, but for rows that have landed since; from the next scan on all is told again")
 
 enum mr_alert_id {
 #define MR_ALERT_ENUM(id, name, severity, meaning, remedy) id,

@@ -17,6 +17,7 @@ int64_t mr_mono_us(void);  /* CLOCK_MONOTONIC */
 int32_t mr_day_of(int64_t wall_us);
 void mr_day_text(int32_t day, char out[11]);
 bool mr_day_parse(struct mr_str s, int32_t *day);
+void mr_day_civil(int32_t day, int *year, int *month, int *mday); /* of the Gregorian calendar; month and mday count from 1 */
 /* "2026-11-22T21:25:22.123456Z" and a NUL. */
 void mr_time_text(int64_t wall_us, char out[28]);
 /* RFC 3339 with any fraction (cut to microseconds) and offset. */

@@ -139,6 +139,9 @@ void mr_source_failed(struct mr_source *src, const struct mr_err *err); /* from 
 void mr_source_down(struct mr_source *src);
 void mr_source_drained(struct mr_source *src);
 void mr_source_finished(struct mr_source *src, const struct mr_err *err);
+/* A run is over, for the history that people read (table runs, `millrace status`): run->source is ours to fill. Everything is copied. Should the store be
+ * away it is told in the log and forgotten: what landed is in the landings, and where a run stood is the position's to say. */
+void mr_source_ran(struct mr_source *src, const struct mr_run *run);
 void mr_source_position(struct mr_source *src, struct mr_str stream, struct mr_str part, mr_position_cb cb, void *arg);
 
 #endif

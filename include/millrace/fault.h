@@ -42,6 +42,12 @@
     X(quarantine_write)     /* bytes are about to be kept in quarantine */                                           \
     X(quarantine_replayed)  /* a refused request is in the queue; its file is about to be renamed */                  \
     X(seal_day)             /* a day is about to be sealed */                                                        \
+    X(landed_write)         /* postgres: keys of rows that land are about to be written to their log */                \
+    X(landed_sync)          /* that log is about to be synced */                                                     \
+    X(keys_write)           /* a new file of keys is about to be made */                                             \
+    X(keys_sync)            /* about to be synced */                                                                 \
+    X(keys_synced)          /* it has its name, durably, before the decision */                                      \
+    X(keys_remove)          /* an older one is about to be deleted */                                                \
     X(zone_id)              /* zone.json is about to be written */
 
 #define MR_MUTANTS(X) X(no_sync) X(no_dirsync) X(no_cas)

@@ -62,6 +62,21 @@
       "source,topic,partition")                                                                                                           \
     X(MR_M_KAFKA_LANDED_LAG_SECONDS, "millrace_kafka_landed_lag_seconds", GAUGE, "Age of the newest record in the zone, while there are more; else 0.", \
       "source,topic,partition")                                                                                                           \
+    X(MR_M_POSTGRES_ROWS, "millrace_postgres_rows_total", COUNTER, "Row versions that have landed, or are about to be decided.", "source,stream") \
+    X(MR_M_POSTGRES_BYTES, "millrace_postgres_bytes_total", COUNTER, "Bytes of rows taken from the server.", "source,stream")             \
+    X(MR_M_POSTGRES_RUNS, "millrace_postgres_runs_total", COUNTER, "Runs of a stream: done, failed.", "source,stream,outcome")            \
+    X(MR_M_POSTGRES_LATE, "millrace_postgres_late_rows_total", COUNTER, "Row versions that a sweep found below the range.", "source,stream") \
+    X(MR_M_POSTGRES_TOMBSTONES, "millrace_postgres_tombstones_total", COUNTER, "Keys that a scan found gone.", "source,stream")            \
+    X(MR_M_POSTGRES_KEYS, "millrace_postgres_keys", GAUGE, "Keys that were there at the last scan.", "source,stream")                      \
+    X(MR_M_POSTGRES_LAST, "millrace_postgres_last_run_time_seconds", GAUGE, "When a run of the stream last ended well, seconds since 1970.", "source,stream") \
+    X(MR_M_POSTGRES_LAG, "millrace_postgres_watermark_lag_seconds", GAUGE, "Age of the newest watermark that has landed, at the last run.", "source,stream") \
+    X(MR_M_POSTGRES_XID_LAG, "millrace_postgres_transaction_lag", GAUGE, "Transaction ids between the server's newest and the first that is not known to be over.", "source,stream") \
+    X(MR_M_POSTGRES_IDS, "millrace_postgres_ids_held", GAUGE, "Transaction ids that are remembered as landed.", "source,stream")          \
+    X(MR_M_POSTGRES_PAGES_LEFT, "millrace_postgres_walk_pages_left", GAUGE, "Pages of a table that a first read or a sweep has still before it.", "source,stream") \
+    X(MR_M_POSTGRES_CONFLICTS, "millrace_postgres_conflicts_total", COUNTER, "Reads that a standby ended to go on with its replay (40001).", "source") \
+    X(MR_M_POSTGRES_HIDDEN, "millrace_postgres_hidden_sessions", GAUGE, "Sessions whose transactions the user may not see.", "source")    \
+    X(MR_M_POSTGRES_REPLICA_LAG, "millrace_postgres_replica_lag_seconds", GAUGE, "How far the standby's replay was behind, when last waited for.", "source") \
+    X(MR_M_POSTGRES_XID_AGE, "millrace_postgres_xid_age", GAUGE, "Age of the oldest transaction id of the database.", "source")           \
     X(MR_M_QUEUE_GROUPS, "millrace_queue_groups_total", COUNTER, "Groups written and synced.", "")                                        \
     X(MR_M_QUEUE_RECORDS, "millrace_queue_records_total", COUNTER, "Records made durable.", "")                                           \
     X(MR_M_QUEUE_BYTES, "millrace_queue_bytes", GAUGE, "Bytes of segments that are not yet freed.", "")                                   \

@@ -13,6 +13,7 @@ enum mr_type {                /* field at `offset` of the owner's struct */
     MR_T_PATH,                /* char *; relative ones count from the config file's folder */
     MR_T_BOOL,                /* bool                                */
     MR_T_INT,                 /* int64_t                             */
+    MR_T_REAL,                /* double: 3, 0.5                      */
     MR_T_SIZE,                /* int64_t bytes: B, KiB, MiB, GiB, TiB */
     MR_T_DURATION,            /* int64_t milliseconds: ms, s, m, h, d */
     MR_T_ENUM,                /* int: index into `choices`           */
@@ -23,6 +24,7 @@ enum mr_type {                /* field at `offset` of the owner's struct */
     MR_T_MAP,                 /* a struct inside: rows in `sub`; absent: its defaults, if none is mandatory (see MR_OPT_PRESENT) */
     MR_T_LIST,                /* struct mr_list of structs of `sub_size` bytes: rows in `sub` */
     MR_T_PAIRS,               /* struct mr_pairs: a map of any names to plain values */
+    MR_T_NAMED,               /* struct mr_list of structs of `sub_size` bytes: a map of any names to maps with the rows in `sub` */
     MR_T_LISTEN               /* char *: host:port, [v6]:port; checked, port 0 allowed */
 };
 enum mr_option_flag {
@@ -44,12 +46,14 @@ struct mr_list { void *items; size_t count; };
  * a secret, so no message shows it. Where one stands: mr_config_where(errors, where, "row.name"), dots in the name or not. */
 struct mr_pair { char *name, *value; };
 struct mr_pairs { struct mr_pair *items; size_t count; };
+/* NAMED: the first field of each struct is `char *name`, which no row describes: the key in the map. The order and the names are as with pairs, and
+ * so is where one stands: mr_config_where(errors, where, "row.name.key"). */
 
 struct mr_option {
     const char *name;         /* NULL ends the table */
     enum mr_type type;
     size_t offset;
-    const char *def, *min, *max; /* as a person would write them; NULL: none (STRING: NULL, numbers: 0). STRINGS, SECRETS, LIST, PAIRS: min and max
+    const char *def, *min, *max; /* as a person would write them; NULL: none (STRING: NULL, numbers: 0). STRINGS, SECRETS, LIST, PAIRS, NAMED: min and max
                                     count the items, def of STRINGS is "a, b" */
     const char *doc;          /* a sentence or two: what it does, what it trades, what to take if unsure */
     unsigned flags;
@@ -57,6 +61,11 @@ struct mr_option {
     const struct mr_option *sub;
     size_t sub_size, offset2;
 };
+
+static inline char *mr_named_name(const struct mr_option *row, const struct mr_list *list, size_t i)
+{
+    return *(char *const *)(const void *)((const char *)list->items + i * row->sub_size);
+}
 
 /* Where a value stands in the file, for messages of checks that go beyond one row. */
 struct mr_where { int line, column; };

@@ -38,6 +38,19 @@ typedef void (*mr_seen_cb)(void *arg, const struct mr_err *err, const unsigned c
 /* Is ids[i] present in a table of the arrival days first_day[i] .. ids[i].day + 1 (a stepped clock)? `ids` and `first_days` are NOT copied: the caller's until cb. */
 void mr_store_seen(struct mr_store *s, const struct mr_seen *ids, const int32_t *first_days, size_t count, mr_seen_cb cb, void *arg);
 
+/* A run of a source that has runs, for people: what was read, and how it ended. It decides nothing. */
+struct mr_run {
+    struct mr_str source, stream;
+    struct mr_str outcome;        /* a word: ok, failed ... */
+    struct mr_str error;          /* absent: none */
+    int64_t started_us, ended_us; /* empty runs in a row are one, from the first's start to the last's end */
+    int64_t rows, bytes;
+    struct mr_str bounds;         /* JSON: from where to where it read; absent: nothing to say */
+};
+typedef void (*mr_runs_cb)(void *arg, const struct mr_err *err, const struct mr_run *runs, size_t count);
+/* The newest of each stream of a source, or of everybody's when source.p == NULL; ordered by source, stream. */
+void mr_store_last_runs(struct mr_store *s, struct mr_str source, mr_runs_cb cb, void *arg);
+
 struct mr_zone_file {
     struct mr_str stream;
     struct mr_str path;     /* final, relative to the zone */

@@ -130,10 +130,7 @@ void mr_store_backup(struct mr_store *s, const char *path, mr_done_cb cb, void *
 void mr_store_adopt(struct mr_store *s, int64_t number, mr_done_cb cb, void *arg);
 
 /* -- runs, alerts, growth ---------------------------------------------------------------------------------------------------- */
-struct mr_run_row { struct mr_str source, stream, outcome, error; int64_t started_us, ended_us, rows, bytes; struct mr_str bounds; };
-void mr_store_run(struct mr_store *s, const struct mr_run_row *run, mr_done_cb cb, void *arg); /* an empty run is coalesced with the empty one before */
-typedef void (*mr_runs_cb)(void *arg, const struct mr_err *err, const struct mr_run_row *runs, size_t count);
-void mr_store_last_runs(struct mr_store *s, mr_runs_cb cb, void *arg); /* the newest of each source and stream */
+void mr_store_run(struct mr_store *s, const struct mr_run *run, mr_done_cb cb, void *arg); /* an empty run is coalesced with the empty one before */
 void mr_store_alert(struct mr_store *s, const struct mr_alert *alert, mr_done_cb cb, void *arg);
 typedef void (*mr_alerts_cb)(void *arg, const struct mr_err *err, const struct mr_alert *alerts, size_t count);
 void mr_store_alerts(struct mr_store *s, mr_alerts_cb cb, void *arg); /* the open ones */

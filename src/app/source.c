@@ -202,6 +202,20 @@ void mr_source_finished(struct mr_source *s, const struct mr_err *err)
     app_next(s->app);
 }
 
+static void on_run_kept(void *arg, const struct mr_err *err)
+{
+    struct app *a = arg; /* the source may be gone by now */
+    if (err->code != MR_OK && err->code != MR_ECANCELED)
+        mr_log_warn(a->log, NULL, "run_not_kept", MR_S("why", err->msg));
+}
+
+void mr_source_ran(struct mr_source *s, const struct mr_run *run)
+{
+    struct mr_run row = *run;
+    row.source = mr_str_c(s->name);
+    mr_store_run(s->app->store, &row, on_run_kept, s->app);
+}
+
 void mr_source_position(struct mr_source *s, struct mr_str stream, struct mr_str part, mr_position_cb cb, void *arg)
 {
     mr_store_position(s->app->store, mr_str_c(s->name), stream, part, cb, arg);

@@ -44,7 +44,7 @@ static int32_t day_of_civil(int year, int month, int mday)
     return (int32_t)(era * DAYS_PER_ERA + day_of_era - DAYS_TO_EPOCH);
 }
 
-static void civil_of_day(int32_t day, int *year, int *month, int *mday)
+void mr_day_civil(int32_t day, int *year, int *month, int *mday)
 {
     int z = day + DAYS_TO_EPOCH;
     int era = (z >= 0 ? z : z - (DAYS_PER_ERA - 1)) / DAYS_PER_ERA;
@@ -79,7 +79,7 @@ static void put_digits(char *out, int64_t v, int n)
 void mr_day_text(int32_t day, char out[11])
 {
     int year, month, mday;
-    civil_of_day(day < FIRST_DAY ? FIRST_DAY : day > LAST_DAY ? LAST_DAY : day, &year, &month, &mday);
+    mr_day_civil(day < FIRST_DAY ? FIRST_DAY : day > LAST_DAY ? LAST_DAY : day, &year, &month, &mday);
     put_digits(out, year, 4);
     out[4] = '-';
     put_digits(out + 5, month, 2);

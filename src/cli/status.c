@@ -78,23 +78,44 @@ static void on_positions(void *arg, const struct mr_err *err, const struct mr_po
     beside_done(&s->b, err);
 }
 
-static void on_runs(void *arg, const struct mr_err *err, const struct mr_run_row *runs, size_t count)
+static void put_run(struct status *s, const struct mr_run *run)
+{
+    put(&s->json, "source", run->source);
+    mr_buf_putc(&s->json, ',');
+    put(&s->json, "stream", run->stream);
+    mr_buf_putc(&s->json, ',');
+    put(&s->json, "outcome", run->outcome);
+    put_time(&s->json, "started_at", run->started_us);
+    put_time(&s->json, "ended_at", run->ended_us);
+    mr_buf_printf(&s->json, ",\"rows\":%" PRId64 ",\"bytes\":%" PRId64, run->rows, run->bytes);
+    if (run->bounds.n > 0) {
+        mr_buf_puts(&s->json, ",\"bounds\":");
+        mr_buf_put(&s->json, run->bounds.p, run->bounds.n);
+    }
+    if (run->error.n > 0) {
+        mr_buf_putc(&s->json, ',');
+        put(&s->json, "error", run->error);
+    }
+}
+
+static void print_run(const struct mr_run *run)
+{
+    char at[28];
+    mr_time_text(run->ended_us, at);
+    printf("run     %-24.*s %.*s: %.*s at %s, %" PRId64 " rows%s%.*s\n", (int)run->source.n, run->source.p, (int)run->stream.n, run->stream.p,
+           (int)run->outcome.n, run->outcome.p, at, run->rows, run->error.n > 0 ? ": " : "", (int)run->error.n, run->error.n > 0 ? run->error.p : "");
+}
+
+static void on_runs(void *arg, const struct mr_err *err, const struct mr_run *runs, size_t count)
 {
     struct status *s = arg;
     mr_buf_puts(&s->json, ",\"runs\":[");
     for (size_t i = 0; i < count; i++) {
         mr_buf_puts(&s->json, i ? ",{" : "{");
-        put(&s->json, "source", runs[i].source);
-        mr_buf_putc(&s->json, ',');
-        put(&s->json, "stream", runs[i].stream);
-        mr_buf_putc(&s->json, ',');
-        put(&s->json, "outcome", runs[i].outcome);
-        put_time(&s->json, "started_at", runs[i].started_us);
-        put_time(&s->json, "ended_at", runs[i].ended_us);
-        mr_buf_printf(&s->json, ",\"rows\":%" PRId64 ",\"bytes\":%" PRId64 "}", runs[i].rows, runs[i].bytes);
+        put_run(s, &runs[i]);
+        mr_buf_putc(&s->json, '}');
         if (!s->as_json)
-            printf("run     %-24.*s %.*s: %.*s, %" PRId64 " rows\n", (int)runs[i].source.n, runs[i].source.p,
-                   (int)runs[i].stream.n, runs[i].stream.p, (int)runs[i].outcome.n, runs[i].outcome.p, runs[i].rows);
+            print_run(&runs[i]);
     }
     mr_buf_puts(&s->json, "]");
     beside_done(&s->b, err);
@@ -135,7 +156,7 @@ static void collect(struct status *s)
     beside_await(&s->b);
     if (s->b.err.code != MR_OK)
         return;
-    mr_store_last_runs(s->b.store, on_runs, s);
+    mr_store_last_runs(s->b.store, (struct mr_str){0}, on_runs, s);
     beside_await(&s->b);
     if (s->b.err.code != MR_OK)
         return;

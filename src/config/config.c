@@ -7,9 +7,9 @@
  * see only sources whose rows were filled without an error. */
 #include "config/errors.h"
 #include "config/memory.h"
-#include "config/near.h"
 #include "config/root.h"
 #include "millrace/file.h"
+#include "millrace/near.h"
 
 #include <limits.h>
 #include <stdlib.h>

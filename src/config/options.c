@@ -7,9 +7,9 @@
 
 #include "config/errors.h"
 #include "config/memory.h"
-#include "config/near.h"
 #include "config/units.h"
 #include "millrace/clock.h"
+#include "millrace/near.h"
 
 #include <assert.h>
 #include <stdarg.h>
@@ -56,6 +56,7 @@ void mr_option_expected(const struct mr_option *row, struct mr_buf *out)
     case MR_T_LISTEN:   mr_buf_puts(out, "an address such as 127.0.0.1:8080 or [::1]:8080"); break;
     case MR_T_BOOL:     mr_buf_puts(out, "true or false"); break;
     case MR_T_INT:      mr_buf_puts(out, "a whole number"); break;
+    case MR_T_REAL:     mr_buf_puts(out, "a number such as 0.5"); break;
     case MR_T_SIZE:     mr_buf_puts(out, "a size such as 64MiB"); break;
     case MR_T_DURATION: mr_buf_puts(out, "a duration such as 30s"); break;
     case MR_T_TIME:     mr_buf_puts(out, "a time such as 2026-01-31T12:00:00Z"); break;
@@ -69,6 +70,7 @@ void mr_option_expected(const struct mr_option *row, struct mr_buf *out)
     case MR_T_MAP:      mr_buf_puts(out, row->flags & MR_OPT_SCALAR ? "a text or a map" : "a map"); break;
     case MR_T_LIST:     mr_buf_puts(out, "a list of maps"); break;
     case MR_T_PAIRS:    mr_buf_puts(out, "a map of names to plain values"); break;
+    case MR_T_NAMED:    mr_buf_puts(out, "a map of names to maps"); break;
     }
 }
 
@@ -105,19 +107,9 @@ static void *field(const struct mr_option *row, void *owner)
     return (char *)owner + row->offset;
 }
 
-static const void *field_of(const struct mr_option *row, const void *owner)
-{
-    return (const char *)owner + row->offset;
-}
-
 void *mr_option_sub(const struct mr_option *row, void *owner)
 {
     return (char *)owner + (row->flags & MR_OPT_PRESENT ? row->offset2 : row->offset);
-}
-
-static const void *sub_of(const struct mr_option *row, const void *owner)
-{
-    return (const char *)owner + (row->flags & MR_OPT_PRESENT ? row->offset2 : row->offset);
 }
 
 static bool parse_bool(struct mr_str text, bool *out, struct mr_buf *why)
@@ -241,6 +233,21 @@ static bool set_number(const struct mr_option *row, int64_t *out, struct mr_str 
     return true;
 }
 
+static bool set_real(const struct mr_option *row, double *out, struct mr_str text, struct mr_buf *why)
+{
+    double v;
+    if (!mr_unit_real_parse(text, &v, why))
+        return false;
+    size_t before = why->n;
+    mr_config_quote(why, text);
+    mr_buf_puts(why, " is ");
+    if (!mr_unit_real_in_range(row, v, why))
+        return false;
+    why->n = before;
+    *out = v;
+    return true;
+}
+
 /* Any row whose value is one text. */
 static bool set_text(const struct mr_fill *fill, const struct mr_option *row, void *at, struct mr_str text, struct mr_buf *why)
 {
@@ -255,6 +262,8 @@ static bool set_text(const struct mr_fill *fill, const struct mr_option *row, vo
     case MR_T_SIZE:
     case MR_T_DURATION:
         return set_number(row, at, text, why);
+    case MR_T_REAL:
+        return set_real(row, at, text, why);
     case MR_T_ENUM:
         return parse_enum(row, text, at, why);
     default:
@@ -304,7 +313,7 @@ static bool set_plain(struct mr_fill *fill, const struct mr_option *row, void *a
             return false;
         }
     }
-    if ((row->type == MR_T_INT || row->type == MR_T_BOOL) && node->quoted) {
+    if ((row->type == MR_T_INT || row->type == MR_T_REAL || row->type == MR_T_BOOL) && node->quoted) {
         mr_buf_puts(why, "expected ");
         mr_option_expected(row, why);
         mr_buf_puts(why, ", found a text: take the quotes away");
@@ -481,6 +490,48 @@ static bool fill_pairs(struct mr_fill *fill, const struct mr_option *row, struct
     return ok;
 }
 
+/* -- named structs ---------------------------------------------------------------------------------------------------------- */
+
+/* The entry's struct is whole in any case. `orders:` with every key below commented out is an empty map. */
+static bool fill_named_entry(struct mr_fill *fill, const struct mr_option *row, void *out, const struct mr_entry *entry)
+{
+    static const struct mr_option a_map = {.type = MR_T_MAP};
+    const struct mr_node *node = entry->value;
+    struct mr_node empty = {.kind = MR_NODE_MAP, .at = node->at};
+    bool named = entry->key.n > 0;
+    if (!named)
+        mr_fill_error(fill, entry->at, "expected a name, found an empty text");
+    if (mr_node_is_null(node))
+        node = &empty;
+    bool map = node->kind == MR_NODE_MAP;
+    size_t before = enter_name(fill, entry->key);
+    if (!map)
+        mismatch(fill, &a_map, node);
+    struct mr_table table = {row->sub, out};
+    mr_options_fill(fill, &table, 1, NULL, map ? node : NULL, entry->at);
+    *(char **)out = mr_config_dup(entry->key);
+    mr_fill_leave(fill, before);
+    return named;
+}
+
+/* That no name is there twice the document has seen to. */
+static bool fill_named(struct mr_fill *fill, const struct mr_option *row, struct mr_list *out, const struct mr_node *node)
+{
+    struct mr_node empty = {.kind = MR_NODE_MAP, .at = node->at};
+    if (mr_node_is_null(node))
+        node = &empty;
+    if (node->kind != MR_NODE_MAP) {
+        mismatch(fill, row, node);
+        return false;
+    }
+    bool ok = count_ok(fill, row, node, node->count);
+    out->items = mr_config_alloc(node->count, row->sub_size);
+    out->count = node->count;
+    for (size_t i = 0; i < node->count; i++)
+        ok = fill_named_entry(fill, row, (char *)out->items + i * row->sub_size, &node->entries[i]) && ok;
+    return ok;
+}
+
 /* -- maps ------------------------------------------------------------------------------------------------------------------- */
 
 static void fill_default(struct mr_fill *fill, const struct mr_option *row, void *owner);
@@ -512,8 +563,6 @@ static void fill_map(struct mr_fill *fill, const struct mr_option *row, void *ow
     mr_options_fill(fill, &table, 1, NULL, node->kind == MR_NODE_MAP ? node : NULL, where);
 }
 
-static void free_row(const struct mr_option *row, void *owner);
-
 /* After a refusal the field goes back to its default, so that checks which come later read something sane. */
 static void fill_row(struct mr_fill *fill, const struct mr_option *row, void *owner, const struct mr_entry *entry)
 {
@@ -538,11 +587,14 @@ static void fill_row(struct mr_fill *fill, const struct mr_option *row, void *ow
     case MR_T_PAIRS:
         ok = fill_pairs(fill, row, field(row, owner), node);
         break;
+    case MR_T_NAMED:
+        ok = fill_named(fill, row, field(row, owner), node);
+        break;
     default:
         ok = fill_plain(fill, row, field(row, owner), node);
     }
     if (!ok) {
-        free_row(row, owner);
+        mr_option_free(row, owner);
         fill_default(fill, row, owner);
     }
 }
@@ -583,11 +635,12 @@ bool mr_option_default_ok(const struct mr_option *row, struct mr_buf *why)
 {
     if (!row->def || row->type == MR_T_STRINGS)
         return true;
-    if (row->type == MR_T_MAP || row->type == MR_T_LIST || row->type == MR_T_PAIRS || row->type == MR_T_SECRET || row->type == MR_T_SECRETS) {
+    if (row->type == MR_T_MAP || row->type == MR_T_LIST || row->type == MR_T_PAIRS || row->type == MR_T_NAMED || row->type == MR_T_SECRET ||
+        row->type == MR_T_SECRETS) {
         mr_buf_puts(why, "a row of this type has no default");
         return false;
     }
-    union { char *s; bool b; int e; int64_t n; } value = {.n = 0};
+    union { char *s; bool b; int e; int64_t n; double r; } value = {.n = 0};
     struct mr_fill fill = {.resolver = {.folder = "/"}};
     bool ok = set_text(&fill, row, &value, mr_str_c(row->def), why);
     if (ok && is_text_type(row->type))
@@ -696,191 +749,5 @@ void mr_options_fill(struct mr_fill *fill, const struct mr_table *tables, size_t
         } else if (!(other && mr_str_eq(entry->key, mr_str_c(other)))) {
             report_unknown(fill, tables, count, other, entry);
         }
-    }
-}
-
-/* -- free ---------------------------------------------------------------------------------------------------------------- */
-
-static void free_secret(struct mr_secret *secret)
-{
-    mr_config_drop(secret->value, secret->n);
-    free(secret->origin);
-}
-
-static void free_strings(struct mr_strings *strings)
-{
-    for (size_t i = 0; i < strings->count; i++)
-        mr_config_drop_string(strings->items[i]);
-    free(strings->items);
-}
-
-static void free_secrets(struct mr_secrets *secrets)
-{
-    for (size_t i = 0; i < secrets->count; i++)
-        free_secret(&secrets->items[i]);
-    free(secrets->items);
-}
-
-static void free_pairs(struct mr_pairs *pairs)
-{
-    for (size_t i = 0; i < pairs->count; i++) {
-        mr_config_drop_string(pairs->items[i].name);
-        mr_config_drop_string(pairs->items[i].value);
-    }
-    free(pairs->items);
-}
-
-static void free_list(const struct mr_option *row, struct mr_list *list)
-{
-    for (size_t i = 0; i < list->count; i++)
-        mr_options_free(row->sub, (char *)list->items + i * row->sub_size);
-    free(list->items);
-}
-
-/* Leaves the field zeroed. */
-static void free_row(const struct mr_option *row, void *owner)
-{
-    void *at = field(row, owner);
-    switch (row->type) {
-    case MR_T_STRING:
-    case MR_T_PATH:
-    case MR_T_LISTEN:
-        mr_config_drop_string(*(char **)at);
-        *(char **)at = NULL;
-        break;
-    case MR_T_SECRET:
-        free_secret(at);
-        memset(at, 0, sizeof(struct mr_secret));
-        break;
-    case MR_T_STRINGS:
-        free_strings(at);
-        memset(at, 0, sizeof(struct mr_strings));
-        break;
-    case MR_T_SECRETS:
-        free_secrets(at);
-        memset(at, 0, sizeof(struct mr_secrets));
-        break;
-    case MR_T_LIST:
-        free_list(row, at);
-        memset(at, 0, sizeof(struct mr_list));
-        break;
-    case MR_T_PAIRS:
-        free_pairs(at);
-        memset(at, 0, sizeof(struct mr_pairs));
-        break;
-    case MR_T_MAP:
-        mr_options_free(row->sub, mr_option_sub(row, owner));
-        break;
-    default:
-        break;
-    }
-}
-
-void mr_options_free(const struct mr_option *rows, void *owner)
-{
-    for (const struct mr_option *row = rows; row && row->name; row++)
-        free_row(row, owner);
-}
-
-/* -- compare --------------------------------------------------------------------------------------------------------------- */
-
-static bool strings_equal(const char *a, const char *b)
-{
-    return a && b ? strcmp(a, b) == 0 : a == b;
-}
-
-static bool secret_same(const struct mr_secret *a, const struct mr_secret *b)
-{
-    return a->n == b->n && (a->n == 0 || memcmp(a->value, b->value, a->n) == 0);
-}
-
-static bool secrets_same(const struct mr_secrets *a, const struct mr_secrets *b)
-{
-    bool same = a->count == b->count;
-    for (size_t i = 0; same && i < a->count; i++)
-        same = secret_same(&a->items[i], &b->items[i]);
-    return same;
-}
-
-static bool strings_same(const struct mr_strings *a, const struct mr_strings *b)
-{
-    bool same = a->count == b->count;
-    for (size_t i = 0; same && i < a->count; i++)
-        same = strings_equal(a->items[i], b->items[i]);
-    return same;
-}
-
-/* Another order is a change: whom they are handed on to may take them one after the other. */
-static bool pairs_same(const struct mr_pairs *a, const struct mr_pairs *b)
-{
-    bool same = a->count == b->count;
-    for (size_t i = 0; same && i < a->count; i++)
-        same = strings_equal(a->items[i].name, b->items[i].name) && strings_equal(a->items[i].value, b->items[i].value);
-    return same;
-}
-
-static bool list_same(const struct mr_option *row, const struct mr_list *a, const struct mr_list *b)
-{
-    bool same = a->count == b->count;
-    for (size_t i = 0; same && i < a->count; i++)
-        same = mr_options_same(row->sub, (const char *)a->items + i * row->sub_size, (const char *)b->items + i * row->sub_size);
-    return same;
-}
-
-static bool row_same(const struct mr_option *row, const void *owner_a, const void *owner_b)
-{
-    const void *a = field_of(row, owner_a), *b = field_of(row, owner_b);
-    switch (row->type) {
-    case MR_T_STRING:
-    case MR_T_PATH:
-    case MR_T_LISTEN:
-        return strings_equal(*(char *const *)a, *(char *const *)b);
-    case MR_T_BOOL:
-        return *(const bool *)a == *(const bool *)b;
-    case MR_T_ENUM:
-        return *(const int *)a == *(const int *)b;
-    case MR_T_INT:
-    case MR_T_SIZE:
-    case MR_T_DURATION:
-    case MR_T_TIME:
-        return *(const int64_t *)a == *(const int64_t *)b;
-    case MR_T_SECRET:
-        return secret_same(a, b);
-    case MR_T_STRINGS:
-        return strings_same(a, b);
-    case MR_T_SECRETS:
-        return secrets_same(a, b);
-    case MR_T_LIST:
-        return list_same(row, a, b);
-    case MR_T_PAIRS:
-        return pairs_same(a, b);
-    case MR_T_MAP:
-        if (row->flags & MR_OPT_PRESENT && *(const bool *)a != *(const bool *)b)
-            return false;
-        return mr_options_same(row->sub, sub_of(row, owner_a), sub_of(row, owner_b));
-    }
-    return false;
-}
-
-bool mr_options_same(const struct mr_option *rows, const void *a, const void *b)
-{
-    for (const struct mr_option *row = rows; row && row->name; row++) {
-        if (!row_same(row, a, b))
-            return false;
-    }
-    return true;
-}
-
-void mr_options_fixed(struct mr_fill *fill, const struct mr_option *rows, const void *old, const void *next)
-{
-    for (const struct mr_option *row = rows; row && row->name; row++) {
-        size_t before = mr_fill_enter(fill, mr_str_c(row->name));
-        if (row->flags & MR_OPT_FIXED && !row_same(row, old, next)) {
-            struct mr_where where = mr_config_where(fill->errors, (struct mr_where){0, 0}, fill->path);
-            mr_fill_error(fill, where, "cannot change while the server runs: put the old value back, or restart");
-        } else if (row->type == MR_T_MAP && !(row->flags & MR_OPT_FIXED)) {
-            mr_options_fixed(fill, row->sub, sub_of(row, old), sub_of(row, next));
-        }
-        mr_fill_leave(fill, before);
     }
 }

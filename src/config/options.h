@@ -21,7 +21,9 @@ struct mr_table {
  * file's values were refused. where: of what is missing. map NULL: the defaults alone, nothing is reported. */
 void mr_options_fill(struct mr_fill *fill, const struct mr_table *tables, size_t count, const char *other, const struct mr_node *map,
                      struct mr_where where);
+/* values.c */
 void mr_options_free(const struct mr_option *rows, void *owner); /* what the fields point at, cleansed; not owner itself */
+void mr_option_free(const struct mr_option *row, void *owner);   /* of one row; leaves its field zeroed */
 bool mr_options_same(const struct mr_option *rows, const void *a, const void *b);
 /* Reports each MR_OPT_FIXED row whose values differ. fill->path is the owner's, fill->errors has the new document. */
 void mr_options_fixed(struct mr_fill *fill, const struct mr_option *rows, const void *old, const void *next);

@@ -31,7 +31,7 @@ static const char *type_name(enum mr_type type)
         [MR_T_SIZE] = "size",            [MR_T_DURATION] = "duration", [MR_T_ENUM] = "one of",        [MR_T_TIME] = "time (RFC 3339)",
         [MR_T_SECRET] = "secret",        [MR_T_STRINGS] = "text or list of texts", [MR_T_SECRETS] = "secret or list of secrets",
         [MR_T_MAP] = "map",              [MR_T_LIST] = "list of maps", [MR_T_LISTEN] = "address",
-        [MR_T_PAIRS] = "map of names to plain values",
+        [MR_T_PAIRS] = "map of names to plain values", [MR_T_NAMED] = "map of names to maps", [MR_T_REAL] = "number",
     };
     return names[type];
 }
@@ -50,7 +50,7 @@ static void prose(struct mr_buf *out, const char *s)
 
 static bool has_section(const struct mr_option *row)
 {
-    return row->type == MR_T_MAP || row->type == MR_T_LIST;
+    return row->type == MR_T_MAP || row->type == MR_T_LIST || row->type == MR_T_NAMED;
 }
 
 static void range(struct mr_buf *out, const struct mr_option *row)
@@ -65,7 +65,8 @@ static void range(struct mr_buf *out, const struct mr_option *row)
         return;
     if (mr_row_is_text(row))
         mr_buf_puts(out, " bytes");
-    else if (row->type == MR_T_STRINGS || row->type == MR_T_SECRETS || row->type == MR_T_LIST || row->type == MR_T_PAIRS)
+    else if (row->type == MR_T_STRINGS || row->type == MR_T_SECRETS || row->type == MR_T_LIST || row->type == MR_T_PAIRS ||
+             row->type == MR_T_NAMED)
         mr_buf_puts(out, " entries");
 }
 
@@ -110,7 +111,8 @@ static void sections(struct mr_buf *out, const char *level, const char *above, c
         if (!has_section(row))
             continue;
         char heading[HEADING_MAX];
-        snprintf(heading, sizeof heading, "%s%s%s%s", above, *above ? "." : "", row->name, row->type == MR_T_LIST ? "[]" : "");
+        snprintf(heading, sizeof heading, "%s%s%s%s", above, *above ? "." : "", row->name,
+                 row->type == MR_T_LIST ? "[]" : row->type == MR_T_NAMED ? ".<name>" : "");
         heading_put(out, level, heading, row->doc);
         table(out, &row->sub, 1);
         sections(out, level, heading, row->sub);
@@ -146,6 +148,15 @@ static bool key_ok(const char *name)
     return *name >= 'a' && *name <= 'z' && strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_") == strlen(name);
 }
 
+/* The first field is the entry's name: a row that writes there would take it away. */
+static void check_named(const struct mr_option *row, const char *path, struct mr_buf *out)
+{
+    for (const struct mr_option *sub = row->sub; sub && sub->name; sub++) {
+        if (sub->offset < sizeof(char *) || (mr_row_has(sub, MR_OPT_PRESENT) && sub->offset2 < sizeof(char *)))
+            mr_buf_printf(out, "%s.%s: lies where the entry's name is\n", path, sub->name);
+    }
+}
+
 static void check_row(const struct mr_option *row, const char *path, struct mr_buf *out)
 {
     if (!key_ok(row->name))
@@ -154,8 +165,10 @@ static void check_row(const struct mr_option *row, const char *path, struct mr_b
         mr_buf_printf(out, "%s: no doc\n", path);
     if (row->type == MR_T_ENUM && !row->choices)
         mr_buf_printf(out, "%s: no choices\n", path);
-    if (has_section(row) && (!row->sub || (row->type == MR_T_LIST && row->sub_size == 0)))
+    if (has_section(row) && (!row->sub || (row->type != MR_T_MAP && row->sub_size == 0)))
         mr_buf_printf(out, "%s: no rows below\n", path);
+    if (row->type == MR_T_NAMED)
+        check_named(row, path, out);
     if (row->def && mr_row_has(row, MR_OPT_MANDATORY))
         mr_buf_printf(out, "%s: a default that is never taken, the key must be given\n", path);
     struct mr_buf why;

@@ -55,7 +55,7 @@ static void remark(const struct place *at, const struct mr_option *row)
     if (row->type == MR_T_ENUM) {
         for (size_t i = 0; row->choices[i]; i++)
             mr_buf_printf(at->out, "%s%s", i > 0 ? " | " : "", row->choices[i]);
-    } else if (row->type == MR_T_SIZE || row->type == MR_T_DURATION || row->type == MR_T_INT) {
+    } else if (row->type == MR_T_SIZE || row->type == MR_T_DURATION || row->type == MR_T_INT || row->type == MR_T_REAL) {
         mr_unit_range_put(row, at->out);
     }
     if (mr_row_has(row, MR_OPT_FIXED)) {
@@ -103,15 +103,15 @@ static bool has_default(const struct mr_option *rows)
 
 static void put_map(struct place at, const struct mr_option *row)
 {
-    if (mr_row_has(row, MR_OPT_PRESENT) || row->type == MR_T_LIST || !has_default(row->sub))
+    if (mr_row_has(row, MR_OPT_PRESENT) || row->type != MR_T_MAP || !has_default(row->sub))
         at.commented = true; /* being there means something, or nothing would be below it */
     comment(&at, row->doc);
     margin(&at);
     mr_buf_printf(at.out, "%s:\n", row->name);
     at.indent++;
-    if (row->type == MR_T_LIST) {
+    if (row->type != MR_T_MAP) { /* one entry of it */
         margin(&at);
-        mr_buf_puts(at.out, "-\n");
+        mr_buf_puts(at.out, row->type == MR_T_LIST ? "-\n" : "name:\n");
         at.indent++;
     }
     put_rows(at, row->sub);
@@ -139,7 +139,7 @@ static void put_rows(struct place at, const struct mr_option *rows)
     for (const struct mr_option *row = rows; row && row->name; row++) {
         if (at.indent == 0)
             mr_buf_putc(at.out, '\n');
-        if (row->type == MR_T_MAP || row->type == MR_T_LIST)
+        if (row->type == MR_T_MAP || row->type == MR_T_LIST || row->type == MR_T_NAMED)
             put_map(at, row);
         else
             put_plain(at, row);

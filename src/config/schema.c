@@ -137,6 +137,23 @@ static void map_type(struct pen *p, const struct mr_option *row)
     end(p, ']');
 }
 
+static void map_of(struct pen *p, bool or_nothing);
+
+/* Nothing below it is an empty map, which a least number of entries refuses. */
+static void named_type(struct pen *p, const struct mr_option *row)
+{
+    map_of(p, !row->min || strcmp(row->min, "0") == 0);
+    put_bounds(p, row, "minProperties", "maxProperties");
+    key(p, "propertyNames");
+    begin(p, '{');
+    raw(p, "minLength", "1");
+    end(p, '}');
+    key(p, "additionalProperties");
+    begin(p, '{');
+    object(p, row->sub, true);
+    end(p, '}');
+}
+
 /* The members that say what a value may be. */
 static void value(struct pen *p, const struct mr_option *row)
 {
@@ -151,6 +168,10 @@ static void value(struct pen *p, const struct mr_option *row)
         break;
     case MR_T_INT:
         text(p, "type", "integer");
+        put_bounds(p, row, "minimum", "maximum");
+        break;
+    case MR_T_REAL:
+        text(p, "type", "number");
         put_bounds(p, row, "minimum", "maximum");
         break;
     case MR_T_SIZE:
@@ -194,6 +215,9 @@ static void value(struct pen *p, const struct mr_option *row)
         raw(p, "type", "[\"string\", \"number\", \"boolean\"]");
         end(p, '}');
         break;
+    case MR_T_NAMED:
+        named_type(p, row);
+        break;
     }
 }
 
@@ -201,7 +225,7 @@ static void put_default(struct pen *p, const struct mr_option *row)
 {
     if (!row->def)
         return;
-    if (row->type == MR_T_INT || row->type == MR_T_BOOL)
+    if (row->type == MR_T_INT || row->type == MR_T_REAL || row->type == MR_T_BOOL)
         raw(p, "default", row->def);
     else
         text(p, "default", row->def);

@@ -4,6 +4,8 @@
 #include "config/errors.h"
 
 #include <assert.h>
+#include <math.h>
+#include <stdlib.h>
 
 struct unit {
     const char *name;
@@ -174,6 +176,27 @@ bool mr_unit_parse(enum mr_type type, struct mr_str text, int64_t *out, struct m
     return true;
 }
 
+bool mr_unit_real_parse(struct mr_str text, double *out, struct mr_buf *why)
+{
+    char copy[64]; /* so long is none that a person writes; the shape is checked first, so strtod() sees nothing that it knows alone (inf, 0x1p3) */
+    struct mr_str whole = skip(text, text.n > 0 && text.p[0] == '-'), rest = skip(whole, count_digits(whole));
+    bool ok = rest.n < whole.n;
+    if (ok && rest.n > 0 && rest.p[0] == '.') {
+        struct mr_str fraction = skip(rest, 1);
+        rest = skip(fraction, count_digits(fraction));
+        ok = rest.n < fraction.n;
+    }
+    if (!ok || rest.n > 0 || text.n >= sizeof copy) {
+        mr_buf_puts(why, "expected a number such as 0.5, found ");
+        mr_config_quote(why, text);
+        return false;
+    }
+    memcpy(copy, text.p, text.n);
+    copy[text.n] = '\0';
+    *out = strtod(copy, NULL);
+    return true;
+}
+
 /* min and max of lists count items. */
 static enum mr_type range_type(const struct mr_option *row)
 {
@@ -192,8 +215,22 @@ static bool bound(const struct mr_option *row, const char *text, int64_t *out)
     return ok;
 }
 
+static bool real_bounds_ok(const struct mr_option *row, struct mr_buf *why)
+{
+    double min = -HUGE_VAL, max = HUGE_VAL;
+    if (row->min && !mr_unit_real_parse(mr_str_c(row->min), &min, why))
+        return false;
+    if (row->max && !mr_unit_real_parse(mr_str_c(row->max), &max, why))
+        return false;
+    if (min > max)
+        mr_buf_puts(why, "min is above max");
+    return min <= max;
+}
+
 bool mr_unit_bounds_ok(const struct mr_option *row, struct mr_buf *why)
 {
+    if (row->type == MR_T_REAL)
+        return real_bounds_ok(row, why);
     int64_t min = INT64_MIN, max = INT64_MAX;
     if (row->min && !mr_unit_parse(range_type(row), mr_str_c(row->min), &min, why))
         return false;
@@ -208,6 +245,26 @@ bool mr_unit_in_range(const struct mr_option *row, int64_t v, struct mr_buf *why
 {
     int64_t min, max;
     if (!(bound(row, row->min, &min) && v < min) && !(bound(row, row->max, &max) && v > max))
+        return true;
+    mr_buf_puts(why, "out of range: expected ");
+    mr_unit_range_put(row, why);
+    return false;
+}
+
+static double real_bound(const char *text, double none)
+{
+    struct mr_buf why;
+    mr_buf_init(&why, 512);
+    bool ok = !text || mr_unit_real_parse(mr_str_c(text), &none, &why);
+    mr_buf_free(&why);
+    assert(ok); /* our own row */
+    (void)ok;
+    return none;
+}
+
+bool mr_unit_real_in_range(const struct mr_option *row, double v, struct mr_buf *why)
+{
+    if (v >= real_bound(row->min, -HUGE_VAL) && v <= real_bound(row->max, HUGE_VAL))
         return true;
     mr_buf_puts(why, "out of range: expected ");
     mr_unit_range_put(row, why);

@@ -5,7 +5,7 @@
 
 #include "millrace/door.h"
 
-#define MR_DOORS(X) X(webhook) X(kafka)
+#define MR_DOORS(X) X(webhook) X(kafka) X(postgres)
 
 extern const struct mr_door *const mr_doors[];
 extern const size_t mr_doors_count;

@@ -80,7 +80,7 @@ struct mr_call {
     size_t numbers_count;
     struct mr_str *paths;
     size_t paths_count;
-    struct mr_run_row run;
+    struct mr_run run;
     struct mr_alert alert;
     struct mr_keep keep;
     unsigned phase; /* of a call that runs in slices */

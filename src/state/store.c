@@ -354,7 +354,7 @@ void mr_store_adopt(struct mr_store *s, int64_t number, mr_done_cb cb, void *arg
     submit(c);
 }
 
-void mr_store_run(struct mr_store *s, const struct mr_run_row *run, mr_done_cb cb, void *arg)
+void mr_store_run(struct mr_store *s, const struct mr_run *run, mr_done_cb cb, void *arg)
 {
     struct mr_call *c = call_new(s, MR_CALL_RUN, arg);
     c->run = *run;
@@ -367,9 +367,10 @@ void mr_store_run(struct mr_store *s, const struct mr_run_row *run, mr_done_cb c
     submit(c);
 }
 
-void mr_store_last_runs(struct mr_store *s, mr_runs_cb cb, void *arg)
+void mr_store_last_runs(struct mr_store *s, struct mr_str source, mr_runs_cb cb, void *arg)
 {
     struct mr_call *c = call_new(s, MR_CALL_LAST_RUNS, arg);
+    c->source = mr_call_copy(c, source);
     c->cb.runs = cb;
     submit(c);
 }

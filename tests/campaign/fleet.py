@@ -20,7 +20,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import case  # noqa: E402
 from pair import SINGLE, STUBBORN, Pair, judge, result, tell  # noqa: E402
 from server import Home, until, zone_url  # noqa: E402
-from world import arguments, world  # noqa: E402
+from world import arguments, ending, world  # noqa: E402
 from zone import Reader  # noqa: E402
 
 LEASE = 30                                        # seconds; a third of it is how often a process looks for the dead
@@ -91,17 +91,11 @@ def campaign(seed, w):
 
 def main():
     ap = argparse.ArgumentParser(description=__doc__)
-    ap.add_argument("--seed", type=int, default=random.SystemRandom().randint(1, 10 ** 6))
     arguments(ap)
     ap.set_defaults(state="postgres")
     args = ap.parse_args()
-    try:
-        with world(args) as w:
-            campaign(args.seed, w)
-    except case.Skip as e:
-        sys.exit(case.skipped(str(e)))
-    except AssertionError as e:
-        sys.exit(f"fleet: {e}")
+    with ending("fleet"), world(args) as w:
+        campaign(args.seed, w)
 
 
 if __name__ == "__main__":

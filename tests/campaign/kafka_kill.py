@@ -16,12 +16,11 @@ import sys
 import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
-import case  # noqa: E402
 import kafka  # noqa: E402
 from flood import BROKER, SOURCE, Fate, Flood, finish, sources  # noqa: E402
 from pair import result, tell  # noqa: E402
 from server import Home, Server, config, until  # noqa: E402
-from world import arguments, world  # noqa: E402
+from world import arguments, ending, world  # noqa: E402
 from zone import Reader  # noqa: E402
 
 KINDS = ("load",) * 5 + ("recovery",) * 2 + ("drain", "once", "stop")     # shares, in tenths
@@ -135,16 +134,10 @@ def main():
     kafka.ensure()
     ap = argparse.ArgumentParser(description=__doc__)
     ap.add_argument("--kills", type=int, default=100)
-    ap.add_argument("--seed", type=int, default=random.SystemRandom().randint(1, 10 ** 6))
     arguments(ap)
     args = ap.parse_args()
-    try:
-        with world(args) as w, kafka.Broker(settings=BROKER) as broker:
-            campaign(args, w, broker)
-    except case.Skip as e:
-        sys.exit(case.skipped(str(e)))
-    except AssertionError as e:
-        sys.exit(f"kafka_kill: {e}")
+    with ending("kafka_kill"), world(args) as w, kafka.Broker(settings=BROKER) as broker:
+        campaign(args, w, broker)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ import kafka  # noqa: E402
 from flood import BROKER, SOURCE, Flood, finish, sources  # noqa: E402
 from pair import result, tell  # noqa: E402
 from server import Died, Home, Server, config, has_faults, points, until  # noqa: E402
-from world import arguments, world  # noqa: E402
+from world import arguments, ending, world  # noqa: E402
 from zone import Reader  # noqa: E402
 
 PASSED = ("stage_", "decide_", "decided_mark", "publish_", "resume_", "zone_id")
@@ -180,19 +180,14 @@ def main():
     kafka.ensure()
     ap = argparse.ArgumentParser(description=__doc__)
     ap.add_argument("--ci", action="store_true", help="a tenth of it, by the seed")
-    ap.add_argument("--seed", type=int, default=random.SystemRandom().randint(1, 10 ** 6))
     ap.add_argument("--only", default="", help="points whose name contains this")
     ap.add_argument("--part", choices=("crash", "fail"))
     arguments(ap)
     args = ap.parse_args()
     if not has_faults():
         sys.exit(case.skipped("this build has no named points"))
-    try:
-        with world(args) as w, kafka.Broker(settings=BROKER) as broker:
-            code = campaign(args, w, broker)
-    except case.Skip as e:
-        sys.exit(case.skipped(str(e)))
-    sys.exit(code)
+    with ending("kafka_points"), world(args) as w, kafka.Broker(settings=BROKER) as broker:
+        sys.exit(campaign(args, w, broker))
 
 
 if __name__ == "__main__":

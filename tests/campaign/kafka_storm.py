@@ -22,7 +22,7 @@ import kafka  # noqa: E402
 from flood import BROKER, Fate, Flood, finish, sources  # noqa: E402
 from pair import result, tell  # noqa: E402
 from server import Died, Home, Server, config, has_faults, zone_url  # noqa: E402
-from world import arguments, world  # noqa: E402
+from world import arguments, ending, world  # noqa: E402
 
 TOPICS, SESSION = {"wide": 12}, 3.0      # seconds that the group waits for a member
 STEPS = ("join",) * 3 + ("leave",) * 2 + ("kill",) * 2 + ("freeze",) * 3
@@ -199,7 +199,6 @@ def main():
     kafka.ensure()
     ap = argparse.ArgumentParser(description=__doc__)
     ap.add_argument("--steps", type=int, default=100)
-    ap.add_argument("--seed", type=int, default=random.SystemRandom().randint(1, 10 ** 6))
     ap.add_argument("--assignment", choices=sorted(set(ASSIGNMENTS)), help="else by the seed")
     ap.add_argument("--mutant", action="store_true")
     arguments(ap)
@@ -207,14 +206,8 @@ def main():
     args = ap.parse_args()
     if args.mutant and not has_faults():
         sys.exit(case.skipped("this build has no named points, so no mutants"))
-    try:
-        if args.mutant:
-            return hunt(args)
-        storm_of(args)
-    except case.Skip as e:
-        sys.exit(case.skipped(str(e)))
-    except AssertionError as e:
-        sys.exit(f"kafka_storm: {e}")
+    with ending("kafka_storm"):
+        (hunt if args.mutant else storm_of)(args)
 
 
 if __name__ == "__main__":

@@ -12,10 +12,9 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
-import case  # noqa: E402
 from pair import Pair, result, tell  # noqa: E402
 from server import Home  # noqa: E402
-from world import arguments, world  # noqa: E402
+from world import arguments, ending, world  # noqa: E402
 
 KINDS = ("load",) * 6 + ("recovery",) * 2 + ("drain", "once")     # shares, in tenths
 
@@ -93,16 +92,10 @@ def campaign(kills, seed, w):
 def main():
     ap = argparse.ArgumentParser(description=__doc__)
     ap.add_argument("--kills", type=int, default=200)
-    ap.add_argument("--seed", type=int, default=random.SystemRandom().randint(1, 10 ** 6))
     arguments(ap)
     args = ap.parse_args()
-    try:
-        with world(args) as w:
-            campaign(args.kills, args.seed, w)
-    except case.Skip as e:
-        sys.exit(case.skipped(str(e)))
-    except AssertionError as e:
-        sys.exit(f"kill: {e}")
+    with ending("kill"), world(args) as w:
+        campaign(args.kills, args.seed, w)
 
 
 if __name__ == "__main__":

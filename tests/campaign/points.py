@@ -22,7 +22,7 @@ import case  # noqa: E402
 import clock  # noqa: E402
 from pair import Pair, result, tell  # noqa: E402
 from server import Died, Home, has_faults, points  # noqa: E402
-from world import arguments, world  # noqa: E402
+from world import arguments, ending, world  # noqa: E402
 
 UNREACHED = {"quarantine_replayed": "only by `millrace replay SOURCE`: e2e/requeue.py dies there"}  # point: why no scenario can reach it
 
@@ -222,18 +222,14 @@ def campaign(args, w):
 def main():
     ap = argparse.ArgumentParser(description=__doc__)
     ap.add_argument("--ci", action="store_true")
-    ap.add_argument("--seed", type=int, default=random.SystemRandom().randint(1, 10 ** 6))
     ap.add_argument("--only", default="", help="points whose name contains this")
     ap.add_argument("--part", choices=("crash", "fail"))
     arguments(ap)
     args = ap.parse_args()
     if not has_faults():
         sys.exit(case.skipped("this build has no named points"))
-    try:
-        with world(args) as w:
-            sys.exit(campaign(args, w))
-    except case.Skip as e:
-        sys.exit(case.skipped(str(e)))
+    with ending("points"), world(args) as w:
+        sys.exit(campaign(args, w))
 
 
 if __name__ == "__main__":

@@ -56,6 +56,7 @@ struct scripted {
     struct mr_err err;
     bool working, up, paused, stopping, draining, finishing, whole;
     unsigned rounds, unpublished;
+    int64_t began_us, landed[SCRIPTED_STREAMS]; /* of the run at hand: from start to whatever ends it */
 };
 
 static void next(struct scripted *d);
@@ -75,10 +76,26 @@ static bool caught_up(const struct scripted *d)
     return true;
 }
 
+static void ran(struct scripted *d, struct mr_str outcome, struct mr_str error)
+{
+    for (int s = 0; s < SCRIPTED_STREAMS; s++) {
+        char stream[16], bounds[64];
+        snprintf(stream, sizeof stream, "s%d", s);
+        snprintf(bounds, sizeof bounds, "{\"upto\":%" PRId64 "}", d->parts[s][0].at);
+        struct mr_run run = {.stream = mr_str_c(stream), .outcome = outcome, .error = error, .started_us = d->began_us, .ended_us = mr_wall_us(),
+                             .rows = d->landed[s], .bytes = d->landed[s] * 10, .bounds = mr_str_c(bounds)};
+        mr_source_ran(d->src, &run);
+        d->landed[s] = 0;
+    }
+    d->began_us = mr_wall_us();
+}
+
 static void maybe_end(struct scripted *d)
 {
     if (d->working || d->landing || d->asked || d->unpublished)
         return;
+    if (d->up && (d->stopping || d->draining || (d->finishing && caught_up(d))))
+        ran(d, MR_STR("ok"), (struct mr_str){0});
     if (d->stopping) {
         d->stopping = false;
         scripted_counts.stops++;
@@ -143,6 +160,7 @@ static void on_decided(void *arg, const struct mr_verdict *verdict)
             for (int p = 0; p < SCRIPTED_PARTS; p++) {
                 struct part *part = &d->parts[s][p];
                 part->version += part->upto != part->at || d->rounds % 5 == 4;
+                d->landed[s] += part->upto - part->at;
                 part->at = part->upto;
             }
         d->rounds++;
@@ -289,6 +307,7 @@ static enum mr_code open_(void *self, struct mr_source *src, const void *options
     (void)err;
     d->src = src;
     d->o = options;
+    d->began_us = mr_wall_us();
     return MR_OK;
 }
 
@@ -298,6 +317,7 @@ static void start(void *self)
     if (d->o->fail_first && scripted_counts.starts++ == 0) {
         struct mr_err err;
         mr_err_set(&err, MR_ENET, "scripted: the first start fails");
+        ran(d, MR_STR("failed"), mr_str_c(err.msg));
         mr_source_failed(d->src, &err);
         return;
     }

@@ -7,6 +7,7 @@ import glob
 import json
 import os
 import re
+import sqlite3
 import sys
 import time
 
@@ -15,15 +16,10 @@ import case  # noqa: E402
 import sign  # noqa: E402
 import state  # noqa: E402
 from deliver import accepted, deliver, event, wait_landed  # noqa: E402
-from server import SECRET, Home, Server, config, has_faults, landed, running, until, webhook  # noqa: E402
+from server import SECRET, Home, Server, config, has_faults, landed, ran, running, until, webhook  # noqa: E402
 from zone import Reader  # noqa: E402
 
 SOURCE = {"github": webhook()}
-
-
-def ran(done, code=0):
-    case.equal(done.returncode, code, f"{' '.join(done.args[1:3])}: {(done.stdout + done.stderr).decode()[-1500:]}")
-    return done.stdout.decode()
 
 
 @contextlib.contextmanager
@@ -139,8 +135,27 @@ def test_status_shows_sources_positions_and_lag():
         case.true("github" in text, text)
         value = json.loads(ran(server.cli("status", "--json")))
         case.true("github" in json.dumps(value), str(value))
-        api = json.loads(server.get("/api/status").text)
+        api = server.status()
         case.true("github" in json.dumps(api), str(api))
+
+
+def test_status_shows_the_last_run_of_each_stream():
+    columns = "source, stream, started, ended, outcome, rows, bytes, bounds, error"
+    runs = [("shop", "orders", "2026-03-01T10:00:00.000000Z", "2026-03-01T10:00:02.500000Z", "ok", 11, 900, "{}", None),
+            ("shop", "orders", "2026-03-01T11:00:00.000000Z", "2026-03-01T11:00:02.500000Z", "ok", 42, 4200, '{"to":7}', None),
+            ("shop", "users", "2026-03-01T11:00:00.000000Z", "2026-03-01T11:00:01.000000Z", "failed", 0, 0, None, "no such table")]
+    with running(SOURCE) as server:
+        server.stop()
+        with contextlib.closing(sqlite3.connect(state.path(server.data_dir))) as db, db:
+            db.executemany(f"INSERT INTO runs({columns}) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)", runs)
+        text = ran(server.cli("status"))
+        value = json.loads(ran(server.cli("status", "--json")))["runs"]
+    lines = [" ".join(line.split()) for line in text.splitlines() if line.startswith("run ")]
+    case.equal(lines, ["run shop orders: ok at 2026-03-01T11:00:02.500000Z, 42 rows", "run shop users: failed at 2026-03-01T11:00:01.000000Z, 0 rows: no such table"], "runs")
+    case.equal(value, [{"source": "shop", "stream": "orders", "outcome": "ok", "started_at": "2026-03-01T11:00:00.000000Z", "ended_at": "2026-03-01T11:00:02.500000Z",
+                        "rows": 42, "bytes": 4200, "bounds": {"to": 7}},
+                       {"source": "shop", "stream": "users", "outcome": "failed", "started_at": "2026-03-01T11:00:00.000000Z", "ended_at": "2026-03-01T11:00:01.000000Z",
+                        "rows": 0, "bytes": 0, "error": "no such table"}], "runs as JSON")
 
 
 def test_state_show_names_the_position():

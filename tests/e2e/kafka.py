@@ -15,9 +15,9 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import case  # noqa: E402
 import kafka  # noqa: E402
 from kafka import Ledger  # noqa: E402
-from server import free_port, is_sanitized, landed, running, until  # noqa: E402
+from server import free_port, is_sanitized, landed, ran, running, until  # noqa: E402
 from topics import (Flow, alerts, broker, by_offset, exact, lands, no_stage, numbered,  # noqa: E402
-                    of, partitions, partitions_of, positions, reads, resting, settled, source, told, whole)
+                    of, partitions, partitions_of, positions, reads, resting, settled, source, whole)
 from zone import Reader, decode  # noqa: E402
 
 # -- a record as it was ---------------------------------------------------------------------------------------------------------------------------------
@@ -490,11 +490,11 @@ def test_once_skips_a_paused_source():
     broker().create("once_paused")
     broker().produce("once_paused", numbered(5))
     with resting({"k": source("once_paused")}) as server:
-        told(server, "pause")
+        ran(server.cli("pause", "k"))
         server.drain()
         case.equal(whole(server), [])
         case.true(re.search(r'"source":"k"[^\n]*paused', server.log()), server.log())
-        told(server, "resume")
+        ran(server.cli("resume", "k"))
         server.drain()
         case.equal(len(whole(server)), 5)
 

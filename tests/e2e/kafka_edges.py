@@ -14,7 +14,7 @@ import kafka  # noqa: E402
 from deliver import accepted  # noqa: E402
 from hold import Hold  # noqa: E402
 from kafka import Broker, Ledger  # noqa: E402
-from server import has_faults, until, webhook  # noqa: E402
+from server import has_faults, ran, until, webhook  # noqa: E402
 from topics import broker, closes, exact, lands, numbered, opens, partitions, positions, reads, resting, source, whole  # noqa: E402
 from zone import Reader  # noqa: E402
 
@@ -27,11 +27,6 @@ def may_come(condition, timeout=LOOK):
     end = time.monotonic() + timeout
     while time.monotonic() < end and not condition():
         time.sleep(0.05)
-
-
-def ran(done):
-    case.equal(done.returncode, 0, f"{done.args}: {done.stdout!r} {done.stderr!r}")
-    return done.stdout.decode()
 
 
 def set_position(server, place, part, value):

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Topics of a real broker, while things change: sources are paused and reloaded, processes join the group, leave and die, other stores read it, people set positions. What
 was delivered is in a ledger, to which the zone is held."""
-import contextlib
 import json
 import os
 import signal
@@ -14,11 +13,11 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import case  # noqa: E402
 import kafka  # noqa: E402
 from deliver import accepted, wait_landed  # noqa: E402
+from fleet import fleet  # noqa: E402
 from kafka import Ledger  # noqa: E402
-from postgres import Postgres  # noqa: E402
-from server import Home, Server, config, free_port, landed, running, until, webhook  # noqa: E402
+from server import free_port, landed, ran, running, until, webhook  # noqa: E402
 from topics import (SOON, Flow, alerts, broker, closes, exact, group, lands, landed_at_rest, Lander,  # noqa: E402
-                    no_stage, numbered, of, opens, partitions, partitions_of, positions, share, source, state_of, told, whole)
+                    no_stage, numbered, of, opens, partitions, partitions_of, positions, share, source, state_of, whole)
 
 # -- paused, reloaded ------------------------------------------------------------------------------------------------------------------------------------
 
@@ -29,7 +28,7 @@ def test_a_paused_source_reads_nothing_until_it_is_resumed():
     with running(sources) as server:
         broker().produce("paused", numbered(10, partitions=2), ledger)
         lands(server, 10)
-        told(server, "pause")
+        ran(server.cli("pause", "k"))
         until("it is paused", lambda: state_of(server) == "paused")
         broker().produce("paused", numbered(10, 100, partitions=2), ledger)
         lands(server, 20, "other")
@@ -39,7 +38,7 @@ def test_a_paused_source_reads_nothing_until_it_is_resumed():
         broker().produce("paused", numbered(10, 200, partitions=2), ledger)
         lands(server, 30, "other")
         case.equal(len(Lander(server).records()), 10, "still paused after a restart")
-        told(server, "resume")
+        ran(server.cli("resume", "k"))
         lands(server, 30)
         server.stop()
         exact(ledger, landed_at_rest(server, "k"))
@@ -51,10 +50,10 @@ def test_pausing_under_load_loses_and_doubles_nothing():
     with running({"k": source("toggled")}) as server, Flow("toggled", 4) as flow:
         for _ in range(4):
             flow.more(1000)
-            told(server, "pause")
+            ran(server.cli("pause", "k"))
             until("it is paused", lambda: state_of(server) == "paused")
             flow.more(1000)
-            told(server, "resume")
+            ran(server.cli("resume", "k"))
             until("it is read again", lambda: state_of(server) != "paused")
         flow.stop()
         lands(server, len(flow.ledger.delivered))
@@ -75,7 +74,7 @@ def test_a_reload_adds_removes_and_changes_sources_while_another_goes_on():
         server.write_config()
         server.signal(signal.SIGHUP)
         lands(server, 20, "comes")
-        until("the one is gone", lambda: {s["name"] for s in json.loads(server.get("/api/status").text)["sources"]} == {"k", "comes", "changes"})
+        until("the one is gone", lambda: {s["name"] for s in server.status()["sources"]} == {"k", "comes", "changes"})
         broker().produce("goes", numbered(5, 100, partitions=2))
         for topic in ("comes", "changes"):
             broker().produce(topic, numbered(20, 100, partitions=2), ledgers[topic])
@@ -187,8 +186,7 @@ def test_what_a_foreign_store_has_read_is_never_landed_twice():
             opens(first, "kafka_foreign_store")
             case.equal(len(Lander(first).records()), 10)
             for part in (0, 1):
-                done = first.cli("state set", "k/foreign", str(part), "10")
-                case.equal(done.returncode, 0, done)
+                ran(first.cli("state set", "k/foreign", str(part), "10"))
             closes(first, "kafka_foreign_store")
             lands(first, 14)
             commits("foreign", {0: 12, 1: 12})
@@ -234,8 +232,7 @@ def test_a_topic_of_which_a_foreign_store_has_read_one_partition_is_not_begun_by
 # -- positions that a person sets ------------------------------------------------------------------------------------------------------------------------
 
 def set_position(server, topic, partition, value):
-    done = server.cli("state set", "k/" + topic, str(partition), value)
-    case.equal(done.returncode, 0, done)
+    ran(server.cli("state set", "k/" + topic, str(partition), value))
 
 
 def test_a_position_that_is_set_is_where_a_running_server_goes_on():
@@ -295,12 +292,10 @@ def test_a_position_that_is_reset_begins_again_at_start():
     with running({"k": source("again")}) as server:
         lands(server, 10)
         server.stop()
-        done = server.cli("state reset", "k/again")
-        case.equal(done.returncode, 0, done)
+        ran(server.cli("state reset", "k/again"))
         server.start()
         lands(server, 20)
-        done = server.cli("state reset", "k/again")
-        case.equal(done.returncode, 0, done)
+        ran(server.cli("state reset", "k/again"))
         broker().produce("again", numbered(1, 100), ledger)
         lands(server, 31)
         records = landed(server)
@@ -372,41 +367,10 @@ def test_kill_9_under_load_loses_and_doubles_nothing():
 
 # -- a fleet ---------------------------------------------------------------------------------------------------------------------------------------------
 
-@contextlib.contextmanager
-def fleet(names, sources, **top):
-    """Servers that are not started yet: one store in Postgres, one zone."""
-    postgres = Postgres()
-    try:
-        with Home("mr-fleet") as home:
-            servers = []
-            for name in names:
-                os.mkdir(home.at(name))
-                one = Server(home, config(home, sources, zone={"url": "file:" + home.at("zone"), "roll": {"age": "1s"}}, data_dir=home.at(name, "data"), state=postgres.url, **top),
-                             file=f"{name}.yaml")
-                one.log_path = home.at(name, "server.log")
-                servers.append(one)
-            try:
-                yield servers
-                for one in servers:
-                    if one.alive():
-                        one.stop()
-                    one.sanitized()
-                no_stage(servers[0])
-            except BaseException:
-                for one in servers:
-                    if one.proc:
-                        print(f"---- {one.file}\n{one.tail()}", file=sys.stderr)
-                raise
-            finally:
-                for one in servers:
-                    one.kill9()
-    finally:
-        postgres.stop()
-
 
 def test_processes_with_one_store_share_partitions_come_go_and_die_and_land_everything_once():
     broker().create("fleet", 6)
-    with fleet(("a", "b"), {"k": source("fleet", librdkafka=SOON)}) as (a, b), Flow("fleet", 6) as flow:
+    with fleet(*[{"k": source("fleet", librdkafka=SOON)}] * 2) as (a, b), Flow("fleet", 6) as flow:
         a.start()
         share([a], "fleet", 6)
         flow.more(1000)
@@ -435,7 +399,7 @@ def test_processes_with_one_store_share_partitions_come_go_and_die_and_land_ever
 
 def test_an_assignment_that_stops_the_whole_group_loses_and_doubles_nothing_either():
     broker().create("eager", 4)
-    with fleet(("a", "b"), {"k": source("eager", assignment="roundrobin", librdkafka=SOON)}) as (a, b), Flow("eager", 4) as flow:
+    with fleet(*[{"k": source("eager", assignment="roundrobin", librdkafka=SOON)}] * 2) as (a, b), Flow("eager", 4) as flow:
         a.start()
         share([a], "eager", 4)
         flow.more(1000)
@@ -463,7 +427,7 @@ def test_brokers_that_do_not_answer_keep_nobody_else_waiting():
             for n in range(20):
                 accepted(server, f"e{n}", timeout=2)
             wait_landed(server, "e19")
-            until("the status page says so", lambda: not next(s for s in json.loads(server.get("/api/status").text)["sources"] if s["name"] == "gone")["answering"])
+            until("the status page says so", lambda: not next(s for s in server.status()["sources"] if s["name"] == "gone")["answering"])
             begun = time.monotonic()
             case.equal(len(landed(server, "github")), 20)
             case.true(time.monotonic() - begun < 15, "and its end")

@@ -2,18 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """SASL OAUTHBEARER: tokens from an endpoint that is asked as RFC 6749, 4.4 has it, for a real broker that judges them."""
 import base64
-import http.server
 import json
 import os
 import sys
-import threading
 import time
 import urllib.parse
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import case  # noqa: E402
 import kafka  # noqa: E402
-from kafka import Broker, Ledger  # noqa: E402
+from endpoint import Endpoint  # noqa: E402
+from kafka import Ledger  # noqa: E402
 from server import Home, Server, config, until  # noqa: E402
 from zone import Reader  # noqa: E402
 
@@ -24,47 +23,25 @@ def b64(part):
     return base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=")
 
 
-class Endpoint:
+class Tokens(Endpoint):
     """Gives tokens that are not signed, which the test's broker takes; `lasts` seconds each. `refuse`: 401 while it is set."""
 
     def __init__(self, lasts=60, refuse=False):
         self.lasts, self.refuse, self.asked = lasts, refuse, []
-        outer = self
+        super().__init__()
+        self.url += "/oauth/token"
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_POST(self):
-                form = self.rfile.read(int(self.headers["Content-Length"])).decode()
-                outer.asked.append((self.headers["Authorization"], urllib.parse.parse_qs(form), outer.refuse))
-                now = int(time.time())
-                token = b64({"alg": "none"}) + "." + b64({"sub": "ingest", "iat": now, "exp": now + outer.lasts}) + "."
-                body = json.dumps({"error": "invalid_client"} if outer.refuse else {"access_token": token, "token_type": "Bearer", "expires_in": outer.lasts}).encode()
-                self.send_response(401 if outer.refuse else 200)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *args):
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/oauth/token"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *rest):
-        self.server.shutdown()
-
-
-_broker = None
+    def answer(self, method, path, headers, body):
+        self.asked.append((method, headers["Authorization"], urllib.parse.parse_qs(body)))
+        if self.refuse:
+            return 401, json.dumps({"error": "invalid_client"})
+        now = int(time.time())
+        token = b64({"alg": "none"}) + "." + b64({"sub": "ingest", "iat": now, "exp": now + self.lasts}) + "."
+        return 200, json.dumps({"access_token": token, "token_type": "Bearer", "expires_in": self.lasts})
 
 
 def broker():
-    global _broker
-    if not _broker:
-        _broker = Broker(security=True).start()
-    return _broker
+    return kafka.lasting(security=True)
 
 
 def door(endpoint, topic):
@@ -80,7 +57,7 @@ def test_tokens_are_fetched_and_fetched_again_before_they_end():
     """The endpoint sees the credentials as the RFC wants them; a token of a few seconds is followed by others while records keep coming."""
     broker().create("oauth", 2)
     ledger = Ledger()
-    with Endpoint(lasts=6) as endpoint, Home("mr-oauth") as home:
+    with Tokens(lasts=6) as endpoint, Home("mr-oauth") as home:
         server = Server(home, config(home, {"clicks": door(endpoint, "oauth")}), env={ENV: SECRET})
         broker().produce("oauth", [(n % 2, b"k", b"%d" % n) for n in range(100)], ledger=ledger)
         server.start()
@@ -89,7 +66,8 @@ def test_tokens_are_fetched_and_fetched_again_before_they_end():
         broker().produce("oauth", [(n % 2, b"k", b"%d" % n) for n in range(100)], ledger=ledger)
         until("those too", lambda: len(records(server)) == 200)
         case.equal(ledger.compare(records(server)), [], "the zone against the ledger")
-        authorization, form, _ = endpoint.asked[0]
+        method, authorization, form = endpoint.asked[0]
+        case.equal(method, "POST", "how it is asked")
         pair = base64.b64decode(authorization.removeprefix("Basic ")).decode()
         case.equal([urllib.parse.unquote_plus(p) for p in pair.split(":")], [CLIENT, SECRET], "the credentials, form-encoded (RFC 6749, 2.3.1)")
         case.equal(form, {"grant_type": ["client_credentials"], "scope": ["kafka read"]}, "the form")
@@ -104,12 +82,12 @@ def test_an_endpoint_that_refuses_is_told_and_forgiven():
     broker().create("refused", 1)
     ledger = Ledger()
     broker().produce("refused", [(0, None, b"{}")], ledger=ledger)
-    with Endpoint(refuse=True) as endpoint, Home("mr-oauth") as home:
+    with Tokens(refuse=True) as endpoint, Home("mr-oauth") as home:
         server = Server(home, config(home, {"clicks": door(endpoint, "refused")}), env={ENV: SECRET})
         server.start()
 
         def alerts():
-            return [a for a in json.loads(server.get("/api/status").text)["alerts"] if a["name"] == "kafka_refused"]
+            return [a for a in server.status()["alerts"] if a["name"] == "kafka_refused"]
         until("the alert", alerts)
         case.true("HTTP status 401" in alerts()[0]["text"] and SECRET not in alerts()[0]["text"], f"it says why: {alerts()[0]['text']}")
         checked = server.cli("check")
@@ -123,8 +101,4 @@ def test_an_endpoint_that_refuses_is_told_and_forgiven():
 
 if __name__ == "__main__":
     kafka.ensure()
-    try:
-        case.main(globals())
-    finally:
-        if _broker:
-            _broker.stop()
+    case.main(globals())

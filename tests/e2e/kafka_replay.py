@@ -10,19 +10,12 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import case  # noqa: E402
 import kafka  # noqa: E402
-from kafka import Broker, Ledger  # noqa: E402
+from kafka import Ledger  # noqa: E402
 from server import Home, Server, config, has_faults, until  # noqa: E402
+from topics import broker  # noqa: E402
 from zone import Reader  # noqa: E402
 
-_broker = None
 T0 = 1_700_000_000_000                            # milliseconds; a second from record to record
-
-
-def broker():
-    global _broker
-    if not _broker:
-        _broker = Broker().start()
-    return _broker
 
 
 def fill(topic, count=100, partitions=2):
@@ -165,8 +158,4 @@ def test_what_makes_no_sense():
 
 if __name__ == "__main__":
     kafka.ensure()
-    try:
-        case.main(globals())
-    finally:
-        if _broker:
-            _broker.stop()
+    case.main(globals())

@@ -3,63 +3,37 @@
 """Schemas beside the records: each that a record names lands once, fetched from a registry that may be slow, down, or know nothing of it. The registry
 here answers as Confluent's documents GET /schemas/ids/{id}."""
 import base64
-import http.server
 import json
 import os
 import sys
-import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import case  # noqa: E402
 import kafka  # noqa: E402
-from kafka import Broker, Ledger  # noqa: E402
+from endpoint import Endpoint  # noqa: E402
+from kafka import Ledger  # noqa: E402
 from server import Home, Server, config, until  # noqa: E402
+from topics import broker  # noqa: E402
 from zone import Reader  # noqa: E402
 
 USER, PASSWORD, ENV = "reader", "p:ss/word", "MRT_REGISTRY"
 
 
-class Registry:
+class Registry(Endpoint):
     """`schemas`: {id: schema}; `down`: 503 while it is set."""
+
+    content_type = "application/vnd.schemaregistry.v1+json"
 
     def __init__(self, schemas):
         self.schemas, self.down, self.asked = schemas, False, []
-        outer = self
+        super().__init__()
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self):
-                outer.asked.append((self.path, self.headers["Authorization"]))
-                schema = outer.schemas.get(int(self.path.rsplit("/", 1)[1]))
-                status = 503 if outer.down else 200 if schema else 404
-                body = json.dumps({"schema": schema} if status == 200 else {"error_code": 40403 if status == 404 else 50301, "message": "-"}).encode()
-                self.send_response(status)
-                self.send_header("Content-Type", "application/vnd.schemaregistry.v1+json")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *args):
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *rest):
-        self.server.shutdown()
-
-
-_broker = None
-
-
-def broker():
-    global _broker
-    if not _broker:
-        _broker = Broker().start()
-    return _broker
+    def answer(self, method, path, headers, body):
+        self.asked.append((method, headers["Authorization"]))
+        if self.down:
+            return 503, json.dumps({"error_code": 50301, "message": "-"})
+        schema = self.schemas.get(int(path.rsplit("/", 1)[1]))
+        return (200, json.dumps({"schema": schema})) if schema else (404, json.dumps({"error_code": 40403, "message": "-"}))
 
 
 def wire(schema, value=b"\x02\x04"):
@@ -91,7 +65,7 @@ def test_each_lands_once():
         case.equal({i: v["data"] for i, v in schemas.items()}, {7: {"schema": text}, 4000000000: {"schema": '"int"'}}, "what landed of the registry")
         case.equal({v["id"] for v in schemas.values()}, {"schema/7", "schema/4000000000"}, "their ids")
         case.equal({r.value["position"].get("schema_id") for r in of_stream(server, "avro")}, {7, 4000000000, int.from_bytes(b"junk", "big"), None}, "numbers beside the records")
-        case.equal({a for _, a in registry.asked}, {"Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()}, "who asks")
+        case.equal(set(registry.asked), {("GET", "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode())}, "who asks, and how")
         broker().produce("avro", [(0, b"k", wire(7)), (1, b"k", wire(8))], ledger=ledger)
         registry.schemas[8] = '"long"'
         case.equal(server.cli("run", "--once").returncode, 0, "run --once")
@@ -111,7 +85,7 @@ def test_records_do_not_wait_for_it():
         server.start()
 
         def told():
-            return [a["text"] for a in json.loads(server.get("/api/status").text)["alerts"] if a["name"] == "kafka_schema_registry"]
+            return [a["text"] for a in server.status()["alerts"] if a["name"] == "kafka_schema_registry"]
         until("the alert and the record", lambda: told() and len(of_stream(server, "waiting")) == 1)
         case.true("schema 5" in told()[0] and "503" in told()[0], f"what it says: {told()}")
         registry.down = False
@@ -122,8 +96,4 @@ def test_records_do_not_wait_for_it():
 
 if __name__ == "__main__":
     kafka.ensure()
-    try:
-        case.main(globals())
-    finally:
-        if _broker:
-            _broker.stop()
+    case.main(globals())

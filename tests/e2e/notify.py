@@ -1,8 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Alerts are POSTed to alerts.url as they open and close: in order, again until they are taken, and whatever happens there holds up nobody."""
-import contextlib
-import http.server
 import json
 import os
 import signal
@@ -12,52 +10,34 @@ import threading
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import case  # noqa: E402
 from deliver import accepted  # noqa: E402
+from endpoint import Endpoint  # noqa: E402
 from server import free_port, running, until, webhook  # noqa: E402
 
 
-class Listener:
+class Listener(Endpoint):
     """Answers as `status` says and keeps what it was told."""
 
     def __init__(self, port=0):
         self.told, self.asked, self.status, self.hang = [], 0, 204, threading.Event()
         self.hang.set()
-        ours = self
+        super().__init__(port)
+        self.url += "/alerts?token=s3cr3t"
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_POST(self):
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                ours.asked += 1
-                ours.hang.wait(30)
-                if ours.status == 204:
-                    ours.told.append((self.path, self.headers["Content-Type"], json.loads(body)))
-                with contextlib.suppress(OSError):
-                    self.send_response(ours.status)
-                    self.send_header("Content-Length", "0")
-                    self.end_headers()
-
-            def log_message(self, *args):
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/alerts?token=s3cr3t"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+    def answer(self, method, path, headers, body):
+        if method != "POST":
+            return 501, ""
+        self.asked += 1
+        self.hang.wait(30)
+        if self.status == 204:
+            self.told.append((path, headers["Content-Type"], json.loads(body)))
+        return self.status, ""
 
     def states(self):
         return [(m["alert"], m["state"], m["source"]) for _, _, m in self.told]
 
     def stop(self):
         self.hang.set()
-        self.server.shutdown()
-        self.server.server_close()
-
-
-@contextlib.contextmanager
-def listening(port=0):
-    listener = Listener(port)
-    try:
-        yield listener
-    finally:
-        listener.stop()
+        super().stop()
 
 
 def outcomes(server, outcome):
@@ -76,7 +56,7 @@ NONE = ("unverified_source", "open", "it")
 
 
 def test_alerts_go_through_the_proxy_but_for_its_exceptions():
-    with listening() as proxy, listening() as listener:
+    with Listener() as proxy, Listener() as listener:
         ours = proxy.url.split("/alerts")[0]
         elsewhere = "http://alerts.example/hook?token=s3cr3t"
         with running({"it": webhook("none")}, alerts={"url": elsewhere}, proxy=ours):
@@ -89,7 +69,7 @@ def test_alerts_go_through_the_proxy_but_for_its_exceptions():
 
 
 def test_no_proxy_comes_from_the_environment():
-    with listening() as proxy, listening() as listener:
+    with Listener() as proxy, Listener() as listener:
         ours = proxy.url.split("/alerts")[0]
         with running({"it": webhook("none")}, alerts={"url": listener.url}, env={"http_proxy": ours, "ALL_PROXY": ours}):
             until("the listener is asked", lambda: listener.told)
@@ -97,7 +77,7 @@ def test_no_proxy_comes_from_the_environment():
 
 
 def test_alerts_are_told_as_they_open_and_close():
-    with listening() as listener, running({"it": webhook("none")}, alerts={"url": listener.url}) as server:
+    with Listener() as listener, running({"it": webhook("none")}, alerts={"url": listener.url}) as server:
         until("the first", lambda: listener.states() == [NONE])
         break_config(server, True)
         until("opened", lambda: listener.states() == [NONE, OPEN])
@@ -117,7 +97,7 @@ def test_what_is_not_taken_is_told_again_in_order():
     with running({"it": webhook("none")}, alerts={"url": f"http://127.0.0.1:{port}/services/s3cr3t"}) as server:
         break_config(server, True)
         until("tried", lambda: outcomes(server, "failed") >= 1)
-        with listening(port) as listener:
+        with Listener(port) as listener:
             listener.status = 503
             until("asked", lambda: listener.asked >= 1, 60)
             listener.status = 204
@@ -127,7 +107,7 @@ def test_what_is_not_taken_is_told_again_in_order():
 
 
 def test_what_is_refused_is_not_told_again():
-    with listening() as listener:
+    with Listener() as listener:
         listener.status = 400
         with running({"it": webhook("none")}, alerts={"url": listener.url}) as server:
             until("refused", lambda: outcomes(server, "refused") == 1)
@@ -138,7 +118,7 @@ def test_what_is_refused_is_not_told_again():
 
 
 def test_a_listener_that_hangs_holds_up_neither_events_nor_the_stop():
-    with listening() as listener:
+    with Listener() as listener:
         listener.hang.clear()
         with running({"it": webhook("none"), "github": webhook()}, alerts={"url": listener.url}) as server:
             until("asked", lambda: listener.asked == 1)
@@ -149,7 +129,7 @@ def test_a_listener_that_hangs_holds_up_neither_events_nor_the_stop():
 
 
 def test_a_new_address_is_taken_by_a_reload():
-    with listening() as old, listening() as new, running({"it": webhook("none")}, alerts={"url": old.url}) as server:
+    with Listener() as old, Listener() as new, running({"it": webhook("none")}, alerts={"url": old.url}) as server:
         until("the first", lambda: old.states() == [NONE])
         server.cfg["alerts"]["url"] = new.url
         break_config(server, False)

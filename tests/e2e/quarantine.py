@@ -91,7 +91,7 @@ def test_each_cause_that_has_a_body_is_kept_and_none_without_one():
         until("all are kept", lambda: len(found()) == 5)
         case.equal(sorted(read(p)["cause"] for p in found()), sorted([*cases, "coding"]))
         case.equal(counted(server, "kept"), 5)
-        shown = json.loads(server.get("/api/status").text)["sources"][0]["quarantine"]
+        shown = server.status()["sources"][0]["quarantine"]
         case.equal((shown["keep"], shown["files"], shown["kept_by_cause"]["timestamp"]), ("full", 5, 1), str(shown))
 
 

@@ -20,7 +20,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import case  # noqa: E402
 import wire  # noqa: E402
 from certs import RSA, Certs, openssl  # noqa: E402
-from server import Home, Server, config, has_faults, landed, until, webhook  # noqa: E402
+from server import Home, Server, config, has_faults, landed, living, until, webhook  # noqa: E402
 
 SNS = "https://sns.us-east-1.amazonaws.com"
 TOPIC = "arn:aws:sns:us-east-1:123456789012:MyTopic"
@@ -93,16 +93,10 @@ def serving(scheme="sns", trusted="ca", **more):
         server = Server(home, config(home, {"it": source}))
         server.extra_env = {"MILLRACE_FETCH_TEST": f"127.0.0.1:{vendor.port},{certs.crt(trusted)}"}
         try:
-            server.start(extra=server.extra_env)
-            yield server, certs, vendor
-            if server.alive():
-                server.stop(want=0)
-            server.sanitized()
-        except BaseException:
-            print(server.tail(), file=sys.stderr)
-            raise
+            with living(server):
+                server.start(extra=server.extra_env)
+                yield server, certs, vendor
         finally:
-            server.kill9()
             vendor.stop()
 
 
@@ -247,7 +241,7 @@ def test_a_source_that_goes_does_not_wait_for_a_slow_host():
         server.write_config()
         server.signal(signal.SIGHUP)
         case.equal(conn.final().status, 503, "its answer does not wait")
-        until("the source is gone", lambda: [s["name"] for s in json.loads(server.get("/api/status").text)["sources"]] == ["other"])
+        until("the source is gone", lambda: [s["name"] for s in server.status()["sources"]] == ["other"])
         case.true(not vendor.slow.is_set(), "and the host still hangs")
         vendor.slow.set()
 

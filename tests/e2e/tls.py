@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The listener over TLS, against clients that share no code with it: Python's ssl (OpenSSL), openssl s_client, curl."""
 import contextlib
-import json
 import os
 import shutil
 import signal
@@ -18,7 +17,7 @@ import sign  # noqa: E402
 import wire  # noqa: E402
 from certs import RSA, Certs  # noqa: E402
 from deliver import event  # noqa: E402
-from server import SECRET, Home, Server, config, landed, until, webhook  # noqa: E402
+from server import SECRET, Home, Server, config, landed, living, until, webhook  # noqa: E402
 
 SOURCE = {"github": webhook()}
 
@@ -65,17 +64,9 @@ def serving(sources=None, leaf=None, tls=None, stop=True, limits=None, **http):
         if tls:
             cfg["http"]["tls"].update(tls(certs))
         server = Server(home, cfg)
-        try:
+        with living(server, stop=stop):
             server.start()
             yield server, certs
-            if stop and server.alive():
-                server.stop(want=0)
-            server.sanitized()
-        except BaseException:
-            print(server.tail(), file=sys.stderr)
-            raise
-        finally:
-            server.kill9()
 
 
 def ids(server):
@@ -342,7 +333,7 @@ def test_a_reload_brings_a_new_certificate_and_drops_nobody():
 
 def test_a_certificate_that_ends_soon_is_told():
     with serving(leaf={"days": 5}) as (server, certs):
-        told = [a for a in json.loads(server.get("/api/status").text)["alerts"] if a["name"] == "tls_certificate"]
+        told = [a for a in server.status()["alerts"] if a["name"] == "tls_certificate"]
         case.true(len(told) == 1 and certs.crt("server") in told[0]["text"] and "4 days" in told[0]["text"], told)
         ends = [v for k, v in server.metrics().items() if k.startswith("millrace_tls_certificate_expiry_time_seconds")]
         shown = subprocess.run(["openssl", "x509", "-in", certs.crt("server"), "-noout", "-enddate"], capture_output=True, text=True).stdout

@@ -19,13 +19,31 @@ struct options {
     struct { char *must; } extra;
     struct mr_list items;
     struct mr_pairs pairs;
+    double real;
+    struct mr_list named;
 };
 struct item { char *name; };
+struct named {
+    char *name, *table;
+    bool extra_given;
+    struct { char *must; } extra;
+    struct { double drop; } expect;
+    struct mr_list items;
+};
 
 #define AT(member) offsetof(struct options, member)
 static const char *const choices[] = {"slow", "fast", NULL};
 static const struct mr_option extra_rows[] = {{.name = "must", .type = MR_T_STRING, .flags = MR_OPT_MANDATORY, .doc = "d"}, {0}};
 static const struct mr_option item_rows[] = {{.name = "name", .type = MR_T_STRING, .flags = MR_OPT_MANDATORY, .doc = "d"}, {0}};
+static const struct mr_option expect_rows[] = {{.name = "drop", .type = MR_T_REAL, .def = "0.5", .max = "1", .doc = "d"}, {0}};
+#define NAMED(member) offsetof(struct named, member)
+static const struct mr_option named_rows[] = {
+    {.name = "table", .type = MR_T_STRING, .offset = NAMED(table), .flags = MR_OPT_MANDATORY | MR_OPT_FIXED, .doc = "d"},
+    {.name = "extra", .type = MR_T_MAP, .offset = NAMED(extra_given), .offset2 = NAMED(extra), .sub = extra_rows, .flags = MR_OPT_PRESENT, .doc = "d"},
+    {.name = "expect", .type = MR_T_MAP, .offset = NAMED(expect), .sub = expect_rows, .doc = "d"},
+    {.name = "items", .type = MR_T_LIST, .offset = NAMED(items), .sub = item_rows, .sub_size = sizeof(struct item), .doc = "d"},
+    {0},
+};
 static const struct mr_option rows[] = {
     {.name = "path", .type = MR_T_PATH, .offset = AT(path), .def = "./p", .doc = "d"},
     {.name = "text", .type = MR_T_STRING, .offset = AT(text), .min = "1", .max = "20", .doc = "d"},
@@ -41,6 +59,8 @@ static const struct mr_option rows[] = {
     {.name = "extra", .type = MR_T_MAP, .offset = AT(extra_given), .offset2 = AT(extra), .sub = extra_rows, .flags = MR_OPT_PRESENT | MR_OPT_SCALAR, .doc = "d"},
     {.name = "items", .type = MR_T_LIST, .offset = AT(items), .sub = item_rows, .sub_size = sizeof(struct item), .doc = "d"},
     {.name = "pairs", .type = MR_T_PAIRS, .offset = AT(pairs), .max = "4", .doc = "d"},
+    {.name = "real", .type = MR_T_REAL, .offset = AT(real), .def = "0.25", .min = "-1", .max = "2.5", .doc = "d"},
+    {.name = "named", .type = MR_T_NAMED, .offset = AT(named), .sub = named_rows, .sub_size = sizeof(struct named), .max = "4", .doc = "d"},
     {0},
 };
 static const struct mr_option hub_rows[] = {{.name = "listen", .type = MR_T_LISTEN, .def = "h:1", .flags = MR_OPT_FIXED, .doc = "d"}, {0}};
@@ -78,6 +98,18 @@ static struct mr_config *load(struct mr_str text)
     return config;
 }
 
+/* What rows and door rely on, whatever the file says. */
+static void check_named(const struct options *o)
+{
+    assert(o->real >= -1 && o->real <= 2.5 && o->named.count <= 4);
+    for (size_t i = 0; i < o->named.count; i++) {
+        const struct named *a = (const struct named *)o->named.items + i;
+        assert(a->name && a->name[0] != '\0' && a->table && a->expect.drop <= 1 && (!a->extra_given || a->extra.must));
+        for (size_t j = 0; j < i; j++)
+            assert(strcmp(a->name, ((const struct named *)o->named.items + j)->name) != 0);
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
@@ -89,8 +121,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
     assert(b && a->sources_count == b->sources_count);
     struct mr_config_errors *errors;
     assert(mr_config_diff_fixed(a, b, &errors) == MR_OK);
-    for (size_t i = 0; i < a->sources_count; i++)
+    for (size_t i = 0; i < a->sources_count; i++) {
         assert(mr_config_source_same(a, i, b, i) && mr_config_find(a, a->sources[i].name) == (ptrdiff_t)i);
+        check_named(a->sources[i].options);
+    }
     mr_config_free(a);
     mr_config_free(b);
     return 0;

@@ -1,15 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* gunzip.c - a request's compressed body: never more than the limit, all or nothing, and what was there before stays.
  */
+#include "check.h"
+
 #include "millrace/compress.h"
-
-#include <stdlib.h>
-
-#define CHECK(condition)                                                                                               \
-    do {                                                                                                               \
-        if (!(condition))                                                                                              \
-            abort();                                                                                                   \
-    } while (0)
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
 

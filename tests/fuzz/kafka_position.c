@@ -1,16 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* kafka_position.c - positions as the store, and so a person, may have them; whose a group's commit is; what `start` may be. What is taken is written back
  * alike, and vouches only for what lies before it. */
+#include "check.h"
+
 #include "sources/kafka/options.h"
 #include "sources/kafka/position.h"
 
 #include <stdlib.h>
-
-#define CHECK(condition)                                                                                               \
-    do {                                                                                                               \
-        if (!(condition))                                                                                              \
-            abort();                                                                                                   \
-    } while (0)
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
 

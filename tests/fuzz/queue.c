@@ -4,6 +4,8 @@
  * The first byte chooses. Even: the rest is a segment file, header and all, as recovery meets it. Odd: the rest is a
  * list of orders by which a segment is written and then damaged; every record that comes back must be one that was
  * written, and every one that no damage touched must come back. */
+#include "check.h"
+
 #include "queue/format.h"
 
 #include "millrace/hash.h"
@@ -17,12 +19,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
 
 enum { RECORDS_MAX = 256, FILE_MAX = 1 << 18 };
 static const uint64_t the_salt = 0x1234567890abcdef;
-
-#define CHECK(what)                                                                                                    \
-    do {                                                                                                               \
-        if (!(what))                                                                                                   \
-            abort();                                                                                                   \
-    } while (0)
 
 struct written {
     uint64_t from, to, group_from; /* bytes that must be whole for it to come back */

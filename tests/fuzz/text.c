@@ -1,15 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* text.c - times, days, hex and base64 of headers and signatures: what is taken is written back alike. */
+#include "check.h"
+
 #include "millrace/clock.h"
 #include "millrace/hash.h"
 
 #include <stdlib.h>
-
-#define CHECK(condition)                                                                                               \
-    do {                                                                                                               \
-        if (!(condition))                                                                                              \
-            abort();                                                                                                   \
-    } while (0)
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
 

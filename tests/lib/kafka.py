@@ -10,10 +10,12 @@ delivered, to which the zone is held.
         broker.create("orders", 3)
         broker.produce("orders", [(0, b"key", b"{}", [("h", b"v")], None)], ledger=ledger)
 """
+import atexit
 import base64
 import calendar
 import collections
 import ctypes
+import functools
 import hashlib
 import json
 import os
@@ -379,6 +381,14 @@ class Broker:
         """Takes back whatever `user` was allowed."""
         answer(self.admin.delete_acls([asks.AclBindingFilter(asks.ResourceType.ANY, None, asks.ResourcePatternType.ANY, "User:" + user, None, asks.AclOperation.ANY,
                                                               asks.AclPermissionType.ANY)]))
+
+
+@functools.cache
+def lasting(*args, **how):
+    """A broker, made of these words when it is first asked for, that is there to the end of the script."""
+    broker = Broker(*args, **how)
+    atexit.register(broker.stop)
+    return broker.start()
 
 
 def words(text):

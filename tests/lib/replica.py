@@ -174,22 +174,6 @@ class Primary(Node):
     def freeze(self, database="postgres"):
         self.rows("VACUUM (FREEZE)", database=database)
 
-    def jump(self, xid):
-        """The next transaction id is `xid`, by less than half of all there are: as if so many had been used up. Everything is frozen before."""
-        for name, in self.rows("SELECT datname FROM pg_database WHERE datallowconn OR datname = 'template0'"):
-            self.rows("UPDATE pg_database SET datallowconn = true WHERE datname = %s", name)
-            self.freeze(name)
-        self.end()
-        segment = os.path.join(self.data, "pg_xact", f"{xid // (1 << 20):04X}")
-        if not os.path.exists(segment):
-            with open(segment, "wb") as f:
-                f.write(bytes(1 << 18))
-            self.own(segment)
-        done = subprocess.run([*self.owner, tool("pg_resetwal"), "-D", self.data, "-x", str(xid)], capture_output=True, text=True, cwd="/")
-        if done.returncode:
-            raise AssertionError(f"pg_resetwal: {done.stderr}")
-        self.start()
-
     def lsn(self):
         return self.value("SELECT pg_current_wal_insert_lsn()::text")
 

@@ -278,6 +278,10 @@ class Server:
         finally:
             conn.close()
 
+    def status(self):
+        """What the status page says."""
+        return json.loads(self.get("/api/status").text)
+
     def metrics(self):
         """Prometheus text as {'name{labels}': value}."""
         out = {}
@@ -324,6 +328,8 @@ class Server:
         return self.descriptors()
 
     def log(self, since_start=True):
+        if not os.path.exists(self.log_path): # it was never started
+            return ""
         with open(self.log_path, "rb") as f:
             f.seek(self.log_mark if since_start else 0)
             return f.read().decode("utf-8", "replace")
@@ -343,6 +349,13 @@ class Server:
         cmd = [binary(), *verb.split()] + (["-c", self.file] if file else []) + list(args)
         return subprocess.run(cmd, input=stdin, capture_output=True, env=self.environment(extra), cwd=self.home.path,
                               timeout=timeout)
+
+
+def ran(done, code=0):
+    """What a command said that should end like this."""
+    if done.returncode != code:
+        raise AssertionError(f"{' '.join(done.args[1:3])}: exit code {done.returncode}, {code} expected: {(done.stdout + done.stderr).decode()[-1500:]}")
+    return done.stdout.decode()
 
 
 def has_faults():
@@ -370,21 +383,34 @@ def is_sanitized():
 
 
 @contextlib.contextmanager
-def running(sources, name="mr-e2e", env=None, stop=True, **top):
-    """A started server in a home of its own; drained by SIGTERM at the end of the story, if that has not ended it."""
-    with Home(name) as home:
-        server = Server(home, config(home, sources, **top), env=env)
-        try:
-            server.start()
-            yield server
+def living(*servers, stop=True):
+    """They end with the story: drained by SIGTERM where that has not ended them. If it fails their last words are told."""
+    try:
+        yield
+        for server in servers:
             if stop and server.alive():
                 server.stop()
-            server.sanitized()
-        except BaseException:
-            print(server.tail(), file=sys.stderr)
-            raise
-        finally:
+            if server.proc:
+                server.sanitized()
+    except BaseException:
+        for server in servers:
+            if server.proc:
+                print(f"---- {server.file}\n{server.tail()}", file=sys.stderr)
+        raise
+    finally:
+        for server in servers:
             server.kill9()
+
+
+@contextlib.contextmanager
+def running(sources, name="mr-e2e", env=None, start=True, stop=True, **top):
+    """A server in a home of its own, started if nothing else is said."""
+    with Home(name) as home:
+        server = Server(home, config(home, sources, **top), env=env)
+        with living(server, stop=stop):
+            if start:
+                server.start()
+            yield server
 
 
 def landed(server, source=None):

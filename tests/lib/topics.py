@@ -1,30 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """What stories of Kafka topics share: one broker a script, a source as the config has it, a producer that does not rest, and looks at what has landed. The source of a story
 is called k."""
-import atexit
-import contextlib
-import functools
 import json
 import os
 import re
-import sys
 import threading
 import time
 
 import case
 import kafka
-from kafka import Broker, Ledger
-from server import Home, Server, config, until
+from kafka import Ledger
+from server import ran, running, until
 from zone import Reader
 
 SOON = {"session.timeout.ms": 6000, "heartbeat.interval.ms": 1000}  # the group forgets a member that was killed sooner
 
 
-@functools.cache
 def broker():
-    one = Broker(settings=("log.cleaner.backoff.ms=200", "log.retention.check.interval.ms=1000"))
-    atexit.register(one.stop)
-    return one.start()
+    return kafka.lasting(settings=("log.cleaner.backoff.ms=200", "log.retention.check.interval.ms=1000"))
 
 
 def source(*topics, **more):
@@ -72,12 +65,12 @@ def exact(ledger, records):
 
 def no_stage(server):
     """Nothing that was staged is left behind."""
-    left = [os.path.join(f, n) for f, _, names in os.walk(server.home.path) for n in names if n.endswith(".part")]
-    case.equal(left, [], "staged files")
+    left = {os.path.join(f, n) for top in (server.home.path, server.zone) for f, _, names in os.walk(top) for n in names if n.endswith(".part")}
+    case.equal(left, set(), "staged files")
 
 
 def alerts(server):
-    return {a["name"]: a for a in json.loads(server.get("/api/status").text)["alerts"]}
+    return {a["name"]: a for a in server.status()["alerts"]}
 
 
 def opens(server, name, timeout=30.0):
@@ -90,7 +83,7 @@ def closes(server, name, timeout=30.0):
 
 def partitions(server, name="k"):
     """What the status page says, {(topic, partition): …}."""
-    row, = [s for s in json.loads(server.get("/api/status").text)["sources"] if s["name"] == name]
+    row, = [s for s in server.status()["sources"] if s["name"] == name]
     return {(p["topic"], p["partition"]): p for p in row["partitions"]}
 
 
@@ -105,20 +98,13 @@ def reads(server, *places, name="k", timeout=30.0):
 
 def positions(server, topic):
     """{partition: next offset}, as `state show` prints them."""
-    done = server.cli("state show", "k/" + topic)
-    case.equal(done.returncode, 0, done)
-    rows = [line.split("\t") for line in done.stdout.decode().splitlines()]
+    rows = [line.split("\t") for line in ran(server.cli("state show", "k/" + topic)).splitlines()]
     return {int(row[2]): json.loads(row[4])["next"] for row in rows if row[0] == "k" and row[1] == topic}
 
 
 def state_of(server, name="k"):
-    row, = [s for s in json.loads(server.get("/api/status").text)["sources"] if s["name"] == name]
+    row, = [s for s in server.status()["sources"] if s["name"] == name]
     return "paused" if row["paused"] else row["state"]
-
-
-def told(server, verb, name="k"):
-    done = server.cli(verb, name)
-    case.equal(done.returncode, 0, done)
 
 
 def lag(server, topic, partition=0):
@@ -149,20 +135,9 @@ def by_offset(records):
     return [r for _, r in sorted((r.value["position"]["offset"], r) for r in records)]
 
 
-@contextlib.contextmanager
 def resting(sources, **top):
-    """A server that was not started yet."""
-    with Home("mr-e2e") as home:
-        server = Server(home, config(home, sources, **top))
-        try:
-            yield server
-            server.sanitized()
-        except BaseException:
-            if server.proc:
-                print(server.tail(), file=sys.stderr)
-            raise
-        finally:
-            server.kill9()
+    """A server that was not started yet; how it ends is the story's."""
+    return running(sources, start=False, stop=False, **top)
 
 
 def whole(server):

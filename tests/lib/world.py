@@ -2,8 +2,11 @@
 """Where a campaign's state and zone lie: SQLite and a folder, or real servers that are started for it and can be killed."""
 import contextlib
 import os
+import random
+import sys
 import tempfile
 
+import case
 from postgres import Postgres
 from s3 import Store
 
@@ -26,7 +29,19 @@ class World:
         return [os.path.join(folder, name) for folder, _, names in os.walk(os.path.join(zone, "_staging")) for name in names if name.endswith(".part")]
 
 
+@contextlib.contextmanager
+def ending(name):
+    """How a campaign ends: skipped, or with what it found."""
+    try:
+        yield
+    except case.Skip as e:
+        sys.exit(case.skipped(str(e)))
+    except AssertionError as e:
+        sys.exit(f"{name}: {e}")
+
+
 def arguments(ap):
+    ap.add_argument("--seed", type=int, default=random.SystemRandom().randint(1, 10 ** 6))
     ap.add_argument("--state", choices=("sqlite", "postgres"), default="sqlite")
     ap.add_argument("--zone", choices=("file", "s3"), default="file")
 

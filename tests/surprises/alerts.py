@@ -21,7 +21,7 @@ SOURCE = {"github": webhook()}
 
 def alerts(server):
     """The open ones, {name: alert}; what /metrics says must agree."""
-    opened = {a["name"]: a for a in json.loads(server.get("/api/status").text)["alerts"]}
+    opened = {a["name"]: a for a in server.status()["alerts"]}
     counted = {re.search(r'alert="(\w+)"', key).group(1) for key, value in server.metrics().items()
                if key.startswith("millrace_alerts_open{") and value == 1}
     return opened if set(opened) == counted else {}
@@ -43,7 +43,7 @@ def told(server, name, timeout=20.0):
 
 
 def closes(server, name, timeout=30.0):
-    until(f"{name} closes", lambda: name not in {a["name"] for a in json.loads(server.get("/api/status").text)["alerts"]}, timeout)
+    until(f"{name} closes", lambda: name not in {a["name"] for a in server.status()["alerts"]}, timeout)
 
 
 def faulty(point, how):
@@ -56,7 +56,7 @@ def test_nothing_is_told_while_all_is_well():
     with running(SOURCE) as server:
         accepted(server, "calm")
         wait_landed(server, "calm")
-        case.equal(json.loads(server.get("/api/status").text)["alerts"], [], "open alerts")
+        case.equal(server.status()["alerts"], [], "open alerts")
 
 
 def test_a_burst_of_forgeries_is_told():
@@ -92,7 +92,7 @@ def test_a_paused_source_is_not_called_silent():
     with running(sources) as server:
         case.equal(server.cli("pause", "other").returncode, 0)
         case.equal(opens(server, "source_silent")["source"], "github")
-        silent = [a["source"] for a in json.loads(server.get("/api/status").text)["alerts"] if a["name"] == "source_silent"]
+        silent = [a["source"] for a in server.status()["alerts"] if a["name"] == "source_silent"]
         case.equal(silent, ["github"], "who is silent")
         server.cli("resume", "other")
         until("the resumed one is silent too", lambda: server.get("/api/status").text.count('"source_silent"') == 2)
@@ -122,7 +122,7 @@ def test_strangers_do_not_make_a_secret_look_rotated():
             case.equal(deliver(server, f"unsigned{n}", "/other", headers=[]).status, 401)
             wrongly_signed(server, f"w{n}")
         case.equal(opens(server, "all_requests_failing")["source"], "github")
-        failing = [a["source"] for a in json.loads(server.get("/api/status").text)["alerts"]
+        failing = [a["source"] for a in server.status()["alerts"]
                    if a["name"] == "all_requests_failing"]
         case.equal(failing, ["github"], "unsigned requests say nothing of the secret")
 

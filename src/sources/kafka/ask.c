@@ -152,54 +152,58 @@ static rd_kafka_topic_partition_list_t *those_who_want(const struct kafka_ask *a
     return list;
 }
 
-static bool ask_committed(struct kafka_ask *ask)
-{
-    rd_kafka_topic_partition_list_t *list = those_who_want(ask, KAFKA_ASK_COMMITTED, RD_KAFKA_OFFSET_INVALID);
-    rd_kafka_resp_err_t code = list->cnt ? rd_kafka_committed(ask->rk, list, KAFKA_ASK_MS) : RD_KAFKA_RESP_ERR_NO_ERROR;
-    int at = 0;
-    for (size_t i = 0; !code && i < ask->count; i++) {
-        struct kafka_answer *a = &ask->parts[i];
-        if (!(a->want & KAFKA_ASK_COMMITTED))
-            continue;
-        rd_kafka_topic_partition_t *p = &list->elems[at++];
-        if (p->err)
-            a->err = p->err;
-        a->committed = p->offset >= 0 ? p->offset : -1;
-        if (p->offset >= 0 && p->metadata_size > 0)
-            a->metadata = strndup(p->metadata, p->metadata_size);
-    }
-    rd_kafka_topic_partition_list_destroy(list);
-    if (code)
-        kafka_err(&ask->err, code, "offsets of the group");
-    return !code;
-}
+typedef rd_kafka_resp_err_t ask_call(rd_kafka_t *, rd_kafka_topic_partition_list_t *, int timeout_ms);
+typedef void take_call(struct kafka_answer *, const rd_kafka_topic_partition_t *told, unsigned want, int64_t asked);
 
-/* A call that runs out of time says so of no partition: the value is the one that was asked. */
-static bool ask_times(struct kafka_ask *ask, unsigned want, int64_t time)
+static bool ask_parts(struct kafka_ask *ask, unsigned want, int64_t asked, ask_call *call, take_call *take, const char *what)
 {
-    rd_kafka_topic_partition_list_t *list = those_who_want(ask, want, time);
-    rd_kafka_resp_err_t code = list->cnt ? rd_kafka_offsets_for_times(ask->rk, list, KAFKA_ASK_MS) : RD_KAFKA_RESP_ERR_NO_ERROR;
+    rd_kafka_topic_partition_list_t *list = those_who_want(ask, want, asked);
+    rd_kafka_resp_err_t code = list->cnt ? call(ask->rk, list, KAFKA_ASK_MS) : RD_KAFKA_RESP_ERR_NO_ERROR;
     int at = 0;
     for (size_t i = 0; !code && i < ask->count; i++) {
         struct kafka_answer *a = &ask->parts[i];
         if (!(a->want & want))
             continue;
-        const rd_kafka_topic_partition_t *p = &list->elems[at++];
-        if (p->err)
-            a->err = p->err;
-        else if (want == KAFKA_ASK_TIME ? p->offset == time : p->offset < 0)
-            a->err = RD_KAFKA_RESP_ERR__TIMED_OUT;
-        if (want == KAFKA_ASK_TIME)
-            a->at_time = p->offset >= 0 ? p->offset : -1; /* -1: nothing that new: its end */
-        else if (want == KAFKA_ASK_END)
-            a->end = p->offset;
-        else
-            a->earliest = p->offset;
+        const rd_kafka_topic_partition_t *told = &list->elems[at++];
+        if (told->err)
+            a->err = told->err;
+        take(a, told, want, asked);
     }
     rd_kafka_topic_partition_list_destroy(list);
     if (code)
-        kafka_err(&ask->err, code, "offsets of the partitions");
+        kafka_err(&ask->err, code, what);
     return !code;
+}
+
+static void take_committed(struct kafka_answer *a, const rd_kafka_topic_partition_t *told, unsigned want, int64_t asked)
+{
+    (void)want, (void)asked;
+    a->committed = told->offset >= 0 ? told->offset : -1;
+    if (told->offset >= 0 && told->metadata_size > 0)
+        a->metadata = strndup(told->metadata, told->metadata_size);
+}
+
+/* A call that runs out of time says so of no partition: the value is the one that was asked. */
+static void take_offset(struct kafka_answer *a, const rd_kafka_topic_partition_t *told, unsigned want, int64_t asked)
+{
+    if (!told->err && (want == KAFKA_ASK_TIME ? told->offset == asked : told->offset < 0))
+        a->err = RD_KAFKA_RESP_ERR__TIMED_OUT;
+    if (want == KAFKA_ASK_TIME)
+        a->at_time = told->offset >= 0 ? told->offset : -1; /* -1: nothing that new: its end */
+    else if (want == KAFKA_ASK_END)
+        a->end = told->offset;
+    else
+        a->earliest = told->offset;
+}
+
+static bool ask_committed(struct kafka_ask *ask)
+{
+    return ask_parts(ask, KAFKA_ASK_COMMITTED, RD_KAFKA_OFFSET_INVALID, rd_kafka_committed, take_committed, "offsets of the group");
+}
+
+static bool ask_times(struct kafka_ask *ask, unsigned want, int64_t time)
+{
+    return ask_parts(ask, want, time, rd_kafka_offsets_for_times, take_offset, "offsets of the partitions");
 }
 
 bool kafka_ask_part_failed(const struct kafka_ask *ask, struct mr_err *err)

@@ -2,13 +2,13 @@
 /* runs.c - what a person wants to read afterwards: runs of a source, and alerts. */
 #include "state/sql/sql.h"
 
-static bool empty(const struct mr_run_row *r)
+static bool empty(const struct mr_run *r)
 {
     return r->rows == 0 && r->bytes == 0 && r->error.n == 0;
 }
 
 /* A pull every second that finds nothing is one row with a count, not 86,400 a day. */
-static bool coalesced(struct mr_db *db, const struct mr_run_row *r)
+static bool coalesced(struct mr_db *db, const struct mr_run *r)
 {
     if (!empty(r))
         return false;
@@ -23,7 +23,7 @@ static bool coalesced(struct mr_db *db, const struct mr_run_row *r)
 
 void mr_run_run(struct mr_db *db, struct mr_call *call)
 {
-    const struct mr_run_row *r = &call->run;
+    const struct mr_run *r = &call->run;
     if (coalesced(db, r) || mr_db_code(db) != MR_OK)
         return;
     enum mr_code code = mr_sql_run(db,
@@ -34,14 +34,16 @@ void mr_run_run(struct mr_db *db, struct mr_call *call)
     (void)code;
 }
 
+#define COLUMNS "SELECT source, stream, outcome, error, started, ended, rows, bytes, bounds FROM runs"
+
 void mr_run_last_runs(struct mr_db *db, struct mr_call *call)
 {
-    struct mr_stmt *q = mr_sql(db,
-                             "SELECT source, stream, outcome, error, started, ended, rows, bytes, bounds FROM runs"
-                             " WHERE id IN (SELECT max(id) FROM runs GROUP BY source, stream) ORDER BY source, stream",
-                             "");
+    struct mr_stmt *q =
+        call->source.p
+            ? mr_sql(db, COLUMNS " WHERE id IN (SELECT max(id) FROM runs WHERE source = ? GROUP BY stream) ORDER BY source, stream", "s", call->source)
+            : mr_sql(db, COLUMNS " WHERE id IN (SELECT max(id) FROM runs GROUP BY source, stream) ORDER BY source, stream", "");
     while (mr_sql_row(db, q)) {
-        struct mr_run_row *r = mr_call_item(call, sizeof *r);
+        struct mr_run *r = mr_call_item(call, sizeof *r);
         r->source = mr_sql_str(call, q, 0);
         r->stream = mr_sql_str(call, q, 1);
         r->outcome = mr_sql_str(call, q, 2);

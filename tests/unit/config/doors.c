@@ -29,6 +29,31 @@ static const struct mr_option item_rows[] = {
     {.name = "weight", .type = MR_T_INT, .offset = offsetof(struct gate_item, weight), .def = "1", .doc = "A weight."},
     {0},
 };
+#define NAMED(member) offsetof(struct gate_named, member)
+static const struct mr_option expect_rows_rows[] = {
+    {.name = "drop", .type = MR_T_REAL, .offset = NAMED(expect.rows.drop) - NAMED(expect.rows), .def = "0.5", .min = "0", .max = "1", .doc = "A drop."},
+    {.name = "rise", .type = MR_T_REAL, .offset = NAMED(expect.rows.rise) - NAMED(expect.rows), .min = "1", .doc = "A rise."},
+    {0},
+};
+static const struct mr_option expect_rows[] = {
+    {.name = "most", .type = MR_T_INT, .offset = NAMED(expect.most) - NAMED(expect), .def = "9", .doc = "At most."},
+    {.name = "rows", .type = MR_T_MAP, .offset = NAMED(expect.rows) - NAMED(expect), .sub = expect_rows_rows, .doc = "How many rows."},
+    {0},
+};
+static const struct mr_option named_extra_rows[] = {
+    {.name = "must", .type = MR_T_STRING, .offset = 0, .flags = MR_OPT_MANDATORY, .doc = "It must be given."},
+    {0},
+};
+static const struct mr_option named_rows[] = {
+    {.name = "table", .type = MR_T_STRING, .offset = NAMED(table), .flags = MR_OPT_MANDATORY, .doc = "A table."},
+    {.name = "watermark", .type = MR_T_STRING, .offset = NAMED(watermark), .def = "updated_at", .doc = "A column."},
+    {.name = "pin", .type = MR_T_STRING, .offset = NAMED(pin), .flags = MR_OPT_FIXED, .doc = "A text that stays."},
+    {.name = "keys", .type = MR_T_STRINGS, .offset = NAMED(keys), .max = "2", .doc = "Some keys."},
+    {.name = "expect", .type = MR_T_MAP, .offset = NAMED(expect), .sub = expect_rows, .doc = "What is expected."},
+    {.name = "extra", .type = MR_T_MAP, .offset = NAMED(extra_given), .offset2 = NAMED(extra), .sub = named_extra_rows, .flags = MR_OPT_PRESENT, .doc = "A map that is given or not."},
+    {.name = "items", .type = MR_T_LIST, .offset = NAMED(items), .sub = item_rows, .sub_size = sizeof(struct gate_item), .doc = "Some items."},
+    {0},
+};
 static const struct mr_option gate_rows[] = {
     {.name = "text", .type = MR_T_STRING, .offset = AT(text), .doc = "A text without a default."},
     {.name = "word", .type = MR_T_STRING, .offset = AT(word), .def = "hello", .min = "2", .max = "12", .doc = "A text | with bounds."},
@@ -48,6 +73,8 @@ static const struct mr_option gate_rows[] = {
     {.name = "shape", .type = MR_T_MAP, .offset = AT(shape), .sub = shape_rows, .flags = MR_OPT_SCALAR, .doc = "A kind or a map."},
     {.name = "items", .type = MR_T_LIST, .offset = AT(items), .sub = item_rows, .sub_size = sizeof(struct gate_item), .max = "3", .doc = "Some items."},
     {.name = "pairs", .type = MR_T_PAIRS, .offset = AT(pairs), .min = "1", .max = "4", .doc = "Some pairs."},
+    {.name = "real", .type = MR_T_REAL, .offset = AT(real), .def = "0.25", .min = "-1", .max = "2.5", .doc = "A number with a fraction."},
+    {.name = "named", .type = MR_T_NAMED, .offset = AT(named), .sub = named_rows, .sub_size = sizeof(struct gate_named), .max = "4", .doc = "Some named maps."},
     {0},
 };
 static const struct mr_option http_rows[] = {
@@ -72,6 +99,13 @@ static void gate_validate(const char *name, const void *options, struct mr_where
         snprintf(path, sizeof path, "pairs.%s", o->pairs.items[i].name);
         if (strncmp(o->pairs.items[i].name, "not.ours", strlen("not.ours")) == 0)
             mr_config_error(errors, mr_config_where(errors, where, path), "source %s: %s is not ours", name, path);
+    }
+    for (size_t i = 0; i < o->named.count; i++) {
+        const struct gate_named *n = (const struct gate_named *)o->named.items + i;
+        char path[64];
+        snprintf(path, sizeof path, "named.%s.watermark", n->name);
+        if (strcmp(n->watermark, "wet") == 0)
+            mr_config_error(errors, mr_config_where(errors, where, path), "source %s: %s is wet", name, path);
     }
 }
 

@@ -17,6 +17,15 @@ struct gate_item {
     char *name;
     int64_t weight;
 };
+struct gate_named {
+    char *name; /* the key in the file */
+    char *table, *watermark, *pin;
+    struct mr_strings keys;
+    struct { int64_t most; struct { double drop, rise; } rows; } expect;
+    bool extra_given;
+    struct { char *must; } extra;
+    struct mr_list items;
+};
 struct gate_options {
     char *text, *word, *path, *listen;
     bool flag;
@@ -31,6 +40,8 @@ struct gate_options {
     struct { char *kind; bool strict; } shape;
     struct mr_list items;
     struct mr_pairs pairs;
+    double real;
+    struct mr_list named;
 };
 struct gate_hub {
     struct { char *listen; int64_t limit; } http;
@@ -57,10 +68,10 @@ void drop_last_errors(void);
 
 #define TESTS(name) extern const struct CMUnitTest name##_tests[]; extern const size_t name##_count
 TESTS(units);
-TESTS(near);
 TESTS(load);
 TESTS(options);
 TESTS(pairs);
+TESTS(named);
 TESTS(secrets);
 TESTS(sources);
 TESTS(errors);

@@ -4,10 +4,10 @@
 int main(void)
 {
     const struct { const char *name; const struct CMUnitTest *tests; size_t count; } groups[] = {
-        {"units", units_tests, units_count},       {"near", near_tests, near_count},          {"load", load_tests, load_count},
+        {"units", units_tests, units_count},       {"load", load_tests, load_count},
         {"options", options_tests, options_count}, {"secrets", secrets_tests, secrets_count}, {"sources", sources_tests, sources_count},
         {"errors", errors_tests, errors_count},    {"reload", reload_tests, reload_count},    {"pages", pages_tests, pages_count},
-        {"pairs", pairs_tests, pairs_count},
+        {"pairs", pairs_tests, pairs_count},       {"named", named_tests, named_count},
     };
     int failed = 0;
     for (size_t i = 0; i < MR_COUNT(groups); i++)

@@ -93,6 +93,17 @@ static void the_schema_knows_every_type(void **state)
     assert_int_equal(json_integer_value(json_object_get(pairs, "minProperties")), 1);
     assert_int_equal(json_integer_value(json_object_get(pairs, "maxProperties")), 4);
     json_decref(any);
+    json_t *real = below(source, "gate.real");
+    assert_string_equal(text_of(real, "type"), "number");
+    assert_true(json_real_value(json_object_get(real, "default")) >= 0.25);
+    assert_true(json_real_value(json_object_get(real, "maximum")) >= 2.5);
+    assert_int_equal(json_integer_value(json_object_get(real, "minimum")), -1);
+    json_t *named = below(source, "gate.named"), *entry = json_object_get(named, "additionalProperties");
+    assert_string_equal(json_string_value(json_array_get(json_object_get(named, "type"), 0)), "object");
+    assert_int_equal(json_integer_value(json_object_get(json_object_get(named, "propertyNames"), "minLength")), 1);
+    assert_int_equal(json_integer_value(json_object_get(named, "maxProperties")), 4);
+    assert_string_equal(text_of(below(entry, "expect.rows.drop"), "type"), "number");
+    assert_string_equal(json_string_value(json_array_get(json_object_get(entry, "required"), 0)), "table");
     assert_string_equal(json_string_value(json_array_get(json_object_get(below(source, "plain"), "required"), 0)), "path");
     assert_int_equal(json_integer_value(json_object_get(source, "maxProperties")), 1);
     json_decref(root);
@@ -155,6 +166,11 @@ static void the_reference_has_a_line_for_each_row(void **state)
     assert_int_equal(lines_with(text, "| `"), rows + 1); /* and sources */
     assert_non_null(strstr(text, "\n## `zone.roll`\n"));
     assert_non_null(strstr(text, "\n### `sources.<name>.gate.items[]`\n"));
+    assert_non_null(strstr(text, "\n### `sources.<name>.gate.named.<name>`\n"));
+    assert_non_null(strstr(text, "\n### `sources.<name>.gate.named.<name>.expect.rows`\n"));
+    assert_non_null(strstr(text, "\n### `sources.<name>.gate.named.<name>.items[]`\n"));
+    assert_non_null(strstr(text, "| `named` | map of names to maps | see below | at most 4 entries | Some named maps. |\n"));
+    assert_non_null(strstr(text, "| `drop` | number | `0.5` | 0 to 1 | A drop. |\n"));
     assert_non_null(strstr(text, "| `age` | duration | `60s` | 1s to 1d | "));
     assert_non_null(strstr(text, "| `choice` | one of | `fast` | `slow`, `fast`, `fastest` | A choice. |\n"));
     assert_non_null(strstr(text, "| `must` | text | *must be given* |  | It must be given. |\n"));
@@ -198,7 +214,9 @@ static void the_sample_shows_every_row_of_a_door(void **state)
         "#   my_gate:\n", "#     gate:\n", "#       word: hello\n", "#       listen: \"127.0.0.1:0\"  # a reload cannot change it\n",
         "#       choice: fast  # slow | fast | fastest\n", "#       strings: [GET, POST]\n", "#       secret: \"${env:NAME}\"\n",
         "#       map:\n#         # A name.\n#         name: none\n", "#       path: ...  # must be given\n",
-        "#       pairs: {name: value}\n"};
+        "#       pairs: {name: value}\n", "#       real: 0.25  # -1 to 2.5\n",
+        "#       named:\n#         name:\n#           # A table.\n#           table: ...  # must be given\n",
+        "#           expect:\n#             # At most.\n", "#               drop: 0.5  # 0 to 1\n"};
     for (size_t i = 0; i < MR_COUNT(lines); i++) {
         if (!strstr(text, lines[i]))
             fail_msg("no %s in\n%s", lines[i], text);
@@ -217,6 +235,13 @@ static void the_rows_of_the_program_are_sound(void **state)
 static void unsound_rows_are_found(void **state)
 {
     (void)state;
+    static const struct mr_option extra_rows[] = {{.name = "x", .type = MR_T_BOOL, .offset = sizeof(char *), .doc = "A doc."}, {0}};
+    static const struct mr_option below[] = {
+        {.name = "on_it", .type = MR_T_BOOL, .doc = "A doc."},
+        {.name = "given", .type = MR_T_MAP, .offset = sizeof(char *), .offset2 = 1, .flags = MR_OPT_PRESENT, .sub = extra_rows, .doc = "A doc."},
+        {.name = "Bad", .type = MR_T_BOOL, .offset = sizeof(char *), .doc = "A doc."},
+        {0},
+    };
     static const struct mr_option rows[] = {
         {.name = "Bad-Name", .type = MR_T_STRING, .doc = "A doc."},
         {.name = "undocumented", .type = MR_T_STRING},
@@ -228,6 +253,11 @@ static void unsound_rows_are_found(void **state)
         {.name = "map", .type = MR_T_MAP, .doc = "A doc."},
         {.name = "map", .type = MR_T_BOOL, .doc = "A doc."},
         {.name = "pairs", .type = MR_T_PAIRS, .def = "a: b", .doc = "A doc."},
+        {.name = "named", .type = MR_T_NAMED, .doc = "A doc.", .sub = below, .sub_size = 16},
+        {.name = "sizeless", .type = MR_T_NAMED, .doc = "A doc.", .sub = extra_rows},
+        {.name = "share", .type = MR_T_REAL, .def = "1.5", .max = "1", .doc = "A doc."},
+        {.name = "half", .type = MR_T_REAL, .min = ".5", .doc = "A doc."},
+        {.name = "turned", .type = MR_T_REAL, .min = "0.5", .max = "0.25", .doc = "A doc."},
         {0},
     };
     static const struct mr_option hub[] = {{.name = "zone", .type = MR_T_STRING, .doc = "A doc."}, {0}};
@@ -246,6 +276,13 @@ static void unsound_rows_are_found(void **state)
                                            "bad.map: no rows below\n"
                                            "bad.map: here twice\n"
                                            "bad.pairs: default: a row of this type has no default\n"
+                                           "bad.named.on_it: lies where the entry's name is\n"
+                                           "bad.named.given: lies where the entry's name is\n"
+                                           "bad.named.Bad: a key is lower-case letters, digits and _\n"
+                                           "bad.sizeless: no rows below\n"
+                                           "bad.share: default: \"1.5\" is out of range: expected at most 1\n"
+                                           "bad.half: min and max: expected a number such as 0.5, found \".5\"\n"
+                                           "bad.turned: min and max: min is above max\n"
                                            "bad: key zone is somebody else's at the top level\n");
     mr_buf_free(&out);
 }

@@ -56,6 +56,15 @@ static void the_same_value_spelt_otherwise_is_no_change(void **state)
     change("sources: {}\n", "environment: dev\nzone: \"file:/etc/millrace/raw\"\nstate: {url: sqlite}\ndata_dir: /etc/millrace/data\nsources: {}\n", NULL);
 }
 
+static void what_is_fixed_below_a_name_may_not_change(void **state)
+{
+    (void)state;
+    static const char before[] = "sources: {s: {gate: {named: {a.b: {table: t, pin: x}, c: {table: t, pin: y}}}}}\n";
+    change(before, "sources: {s: {gate: {named: {c: {table: t, pin: x}, a.b: {table: t}}}}}\n",
+           "m.yaml:1:49: sources.s.gate.named.c.pin" NO "m.yaml:1:58: sources.s.gate.named.a.b.pin" NO);
+    change(before, "sources: {s: {gate: {named: {c: {table: u, pin: y}, d: {table: t, pin: z}}}}}\n", NULL);
+}
+
 static void everything_else_may_change(void **state)
 {
     (void)state;
@@ -80,6 +89,8 @@ static void only_a_source_that_changed_differs(void **state)
 {
     (void)state;
     assert_true(same("      number: 7\n", "      duration: 900s\n      # the defaults, spelt out\n"));
+    assert_true(same("      real: 0.25\n", "      real: 0.250\n"));
+    assert_true(same("      named: {a: {table: t}}\n", "      named:\n        a:\n          table: t\n          expect: {rows: {drop: 0.50}}\n"));
     assert_true(same("      pairs: {a.b: 1, c: true}\n", "      pairs:\n        \"a.b\": \"1\"\n        c: 'true'\n"));
     static const char *const rows[] = {
         "      text: a\n", "      word: worldly\n", "      path: /p\n", "      listen: h:1\n", "      flag: false\n", "      number: 8\n",
@@ -111,6 +122,7 @@ const struct CMUnitTest reload_tests[] = {
     cmocka_unit_test(what_is_fixed_may_not_change_and_each_is_named),
     cmocka_unit_test(a_fixed_key_that_is_gone_is_named_at_what_is_left),
     cmocka_unit_test(the_same_value_spelt_otherwise_is_no_change),
+    cmocka_unit_test(what_is_fixed_below_a_name_may_not_change),
     cmocka_unit_test(everything_else_may_change),
     cmocka_unit_test(only_a_source_that_changed_differs),
     cmocka_unit_test(a_hub_that_changed_differs),

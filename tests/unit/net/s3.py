@@ -7,19 +7,18 @@ usage: s3.py STORES
 import base64
 import contextlib
 import email.utils
-import http.server
 import json
 import os
 import re
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import urllib.parse
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "lib"))
 import case  # noqa: E402
+from endpoint import Endpoint  # noqa: E402
 from s3 import ACCESS, SECRET, Faults, Store, error  # noqa: E402
 from server import free_port  # noqa: E402
 
@@ -208,38 +207,19 @@ def test_calls_that_are_out_end_with_the_bucket():
 
 # -- keys that are looked for --
 
-class Endpoints:
+class Endpoints(Endpoint):
     """The instance's, the container's and the token service, on this machine; they give the store's own keys, for `life` seconds, under a session token."""
 
     def __init__(self, life=3600, token=""):
         self.asked, self.life, self.token, self.ill = [], life, token, False
-        ends = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do(self):
-                body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
-                ends.asked.append((self.command, self.path, body))
-                status, text = ends.answer(self.command, self.path, self.headers, body)
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(text)))
-                self.end_headers()
-                with contextlib.suppress(OSError):  # who asked may be gone
-                    self.wfile.write(text.encode())
-
-            do_GET = do_PUT = do_POST = do
-
-            def log_message(self, *args):
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        super().__init__()
 
     def keys(self):
         ends = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + self.life))
         return {"Code": "Success", "Type": "AWS-HMAC", "AccessKeyId": ACCESS, "SecretAccessKey": SECRET, "Token": self.token, "Expiration": ends}
 
     def answer(self, method, path, headers, body):
+        self.asked.append((method, path, body))
         if self.ill:
             return 500, "ill"
         if (method, path) == ("PUT", "/latest/api/token"):
@@ -262,19 +242,6 @@ class Endpoints:
                          f"<Expiration>{k['Expiration']}</Expiration></Credentials></AssumeRoleWithWebIdentityResult></AssumeRoleWithWebIdentityResponse>")
         return 404, ""
 
-    def stop(self):
-        self.server.shutdown()
-        self.server.server_close()
-
-
-@contextlib.contextmanager
-def endpoints(**how):
-    e = Endpoints(**how)
-    try:
-        yield e
-    finally:
-        e.stop()
-
 
 @contextlib.contextmanager
 def file_of(text):
@@ -290,7 +257,7 @@ TWO = [{"method": "PUT", "key": "k", "body": "x"}, {"method": "HEAD", "key": "k"
 
 
 def test_keys_are_found_where_awss_own_tools_find_them():
-    with store() as s, endpoints() as e, file_of("Bearer of-the-file\n") as token, file_of("web+identity/token=\n") as identity:
+    with store() as s, Endpoints() as e, file_of("Bearer of-the-file\n") as token, file_of("web+identity/token=\n") as identity:
         for env, asked in (({"AWS_ACCESS_KEY_ID": ACCESS, "AWS_SECRET_ACCESS_KEY": SECRET}, 0),
                            ({"AWS_WEB_IDENTITY_TOKEN_FILE": identity, "AWS_ROLE_ARN": "arn:aws:iam::1:role/a"}, 1),
                            ({"AWS_CONTAINER_CREDENTIALS_FULL_URI": e.url + "/container", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": token}, 1), ({}, 3)):
@@ -301,7 +268,7 @@ def test_keys_are_found_where_awss_own_tools_find_them():
 
 
 def test_a_session_token_goes_with_each_request():
-    with store() as s, endpoints(token="session/token+==") as e, faults(s, lambda *_: b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") as proxy:
+    with store() as s, Endpoints(token="session/token+==") as e, faults(s, lambda *_: b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") as proxy:
         calls(proxy.url, *TWO, access="-", env={**NOWHERE, "TEST_INSTANCE": e.url})
         for head in proxy.heads:
             case.true("\r\nX-Amz-Security-Token: session/token+==\r\n" in head and "x-amz-security-token" in re.search("SignedHeaders=([^,]*)", head).group(1), head)
@@ -309,18 +276,18 @@ def test_a_session_token_goes_with_each_request():
 
 def test_keys_that_end_are_renewed_ahead_and_in_the_middle():
     with store() as s:
-        with endpoints(life=120) as e:  # they serve, and new ones are asked for meanwhile
+        with Endpoints(life=120) as e:  # they serve, and new ones are asked for meanwhile
             ends = calls(s.url, *TWO, access="-", env={**NOWHERE, "TEST_INSTANCE": e.url})
             case.equal([x["outcome"] for x in ends], ["done", "done"])
             case.true(len(e.asked) > 3, f"renewed ahead: {e.asked}")
-        with endpoints(life=1) as e:  # too little for a request
+        with Endpoints(life=1) as e:  # too little for a request
             case.equal([x["outcome"] for x in calls(s.url, *TWO, access="-", tries=2, env={**NOWHERE, "TEST_INSTANCE": e.url})], ["done", "done"])
         expired = error("ExpiredToken", "400 Bad Request")
-        with endpoints() as e, faults(s, lambda n, *_: expired if n == 1 else None) as proxy:
+        with Endpoints() as e, faults(s, lambda n, *_: expired if n == 1 else None) as proxy:
             ends = calls(proxy.url, *TWO, access="-", env={**NOWHERE, "TEST_INSTANCE": e.url})
             case.equal([(x["outcome"], x["tries"]) for x in ends], [("done", 1), ("done", 2)], f"{ends}")
             case.equal(len(e.asked), 6, "asked for twice")
-        with endpoints() as e, faults(s, lambda n, *_: expired if n == 0 else None) as proxy:
+        with Endpoints() as e, faults(s, lambda n, *_: expired if n == 0 else None) as proxy:
             case.equal(call(proxy.url, "HEAD", "k", access="-", env={**NOWHERE, "TEST_INSTANCE": e.url})["outcome"], "done", "HEAD is not told why")
             case.equal(len(e.asked), 6)
         skewed = b"HTTP/1.1 403 Forbidden\r\nDate: " + email.utils.formatdate(time.time() + 3600, usegmt=True).encode() + b"\r\nConnection: close\r\n\r\n"
@@ -329,12 +296,12 @@ def test_keys_that_end_are_renewed_ahead_and_in_the_middle():
             case.equal((end["outcome"], end["tries"]), ("done", 3), "nor of the clock: once there, once back")
         with faults(s, lambda *_: expired) as proxy:
             case.equal([(x["outcome"], x["tries"]) for x in calls(proxy.url, TWO[0])], [("denied", 1)], "given ones: there are no others")
-        with endpoints() as e, faults(s, lambda *_: expired) as proxy:
+        with Endpoints() as e, faults(s, lambda *_: expired) as proxy:
             case.equal([x["outcome"] for x in calls(proxy.url, TWO[0], access="-", env={**NOWHERE, "TEST_INSTANCE": e.url})], ["denied"], "and not for ever")
 
 
 def test_where_no_keys_are_to_be_had_it_is_told():
-    with store() as s, endpoints() as e, file_of("wrong") as wrong:
+    with store() as s, Endpoints() as e, file_of("wrong") as wrong:
         e.ill = True
         end = call(s.url, "PUT", "k", body="x", access="-", tries=2, env={**NOWHERE, "TEST_INSTANCE": e.url})
         case.equal((end["outcome"], end["tries"], end["repeated"]), ("unreached", 2, False))

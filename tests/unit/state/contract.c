@@ -674,7 +674,7 @@ static void adopting_raises_the_numbers_for_good(void **state)
 
 /* -- runs and alerts ----------------------------------------------------------------------------------------------- */
 
-static void on_runs(void *arg, const struct mr_err *err, const struct mr_run_row *r, size_t count)
+static void on_runs(void *arg, const struct mr_err *err, const struct mr_run *r, size_t count)
 {
     struct fix *f = arg;
     f->answers++;
@@ -689,14 +689,21 @@ static void on_runs(void *arg, const struct mr_err *err, const struct mr_run_row
 
 static const char *last_runs(struct fix *f)
 {
-    mr_store_last_runs(f->store, on_runs, f);
+    mr_store_last_runs(f->store, (struct mr_str){0}, on_runs, f);
+    fix_run_until(f, f->answers + 1);
+    return f->text;
+}
+
+static const char *last_runs_of(struct fix *f, struct mr_str source)
+{
+    mr_store_last_runs(f->store, source, on_runs, f);
     fix_run_until(f, f->answers + 1);
     return f->text;
 }
 
 static void run(struct fix *f, const char *stream, int64_t at, int64_t rows)
 {
-    struct mr_run_row r = {.source = MR_STR("s"),
+    struct mr_run r = {.source = MR_STR("s"),
                            .stream = mr_str_c(stream),
                            .outcome = MR_STR("ok"),
                            .started_us = at,
@@ -716,6 +723,12 @@ static void the_newest_run_of_each_stream_is_told_and_empty_ones_are_one(void **
     assert_string_equal(last_runs(f), "s/t ok 200-405 0 \ns/u ok 150-155 1 \n");
     run(f, "t", 500, 2);
     assert_string_equal(last_runs(f), "s/t ok 500-505 2 \ns/u ok 150-155 1 \n");
+    struct mr_run other = {.source = MR_STR("r"), .stream = MR_STR("t"), .outcome = MR_STR("failed"), .error = MR_STR("no"), .started_us = 600, .ended_us = 601, .bounds = MR_STR("[1]")};
+    assert_int_equal(WAIT_DONE(f, mr_store_run(f->store, &other, fix_on_done, f)), MR_OK);
+    assert_string_equal(last_runs_of(f, MR_STR("s")), "s/t ok 500-505 2 \ns/u ok 150-155 1 \n");
+    assert_string_equal(last_runs_of(f, MR_STR("r")), "r/t failed 600-601 0 [1]\n");
+    assert_string_equal(last_runs_of(f, MR_STR("nobody")), "");
+    assert_string_equal(last_runs(f), "r/t failed 600-601 0 [1]\ns/t ok 500-505 2 \ns/u ok 150-155 1 \n");
 }
 
 static void on_alerts(void *arg, const struct mr_err *err, const struct mr_alert *a, size_t count)

@@ -17,7 +17,7 @@ static void what_is_no_text_becomes_one(void **state)
 {
     struct fix *f = *state;
     static const char bytes[] = "a\0b\xff\xc3\xa9\xf0\x9f\x90";
-    struct mr_run_row run = {.source = MR_STR("s"), .stream = MR_STR("t"), .outcome = MR_STR("failed"), .error = {bytes, sizeof bytes - 1}, .ended_us = 1};
+    struct mr_run run = {.source = MR_STR("s"), .stream = MR_STR("t"), .outcome = MR_STR("failed"), .error = {bytes, sizeof bytes - 1}, .ended_us = 1};
     assert_int_equal(WAIT_DONE(f, mr_store_run(f->store, &run, fix_on_done, f)), MR_OK);
     assert_int_equal(WAIT_DONE(f, mr_store_position_set(f->store, MR_STR("s"), MR_STR("t"), (struct mr_str){"\xff\xc3\xa9", 3}, MR_STR("1"), fix_on_done, f)), MR_OK);
     assert_string_equal(fix_positions(f, "s"), "s/t/\xEF\xBF\xBD\xc3\xa9 v1 1\n");

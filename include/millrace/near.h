@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* config/near.h - "did you mean": the nearest of some known words, if one is near enough. Pure. */
-#ifndef MR_CONFIG_NEAR_H
-#define MR_CONFIG_NEAR_H
+/* near.h - "did you mean": the nearest of some known words, if one is near enough. Pure. */
+#ifndef MILLRACE_NEAR_H
+#define MILLRACE_NEAR_H
 
 #include "millrace/str.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "config/near.h"
+#include "millrace/near.h"
 
 static size_t least(size_t a, size_t b)
 {

@@ -1,0 +1,1 @@
+mr_fuzz_target(cron DEPS mr_loop)

@@ -1,0 +1,1 @@
+mr_fuzz_target(pg_row DEPS mr_postgres)
