@@ -69,7 +69,12 @@ class Node(Postgres):
         """A connection of psycopg's; as a context it ends."""
         if not psycopg:
             raise Skip("no psycopg: replica.ensure() comes first")
-        return psycopg.connect(self.dsn(database, user, password, connect_timeout=10, **more), autocommit=autocommit)
+        try:
+            return psycopg.connect(self.dsn(database, user, password, connect_timeout=10, **more), autocommit=autocommit)
+        except psycopg.OperationalError:
+            if self.process and self.process.poll() is not None:
+                raise AssertionError(f"Postgres ended by itself with {self.process.returncode}: {self.log_text()[-3000:]}") from None
+            raise
 
     def rows(self, text, *values, database="postgres"):
         """What a statement answers, in a session of its own; None of one that answers nothing."""
