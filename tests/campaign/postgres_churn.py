@@ -187,7 +187,6 @@ def main():
     replica.ensure()
     ap = argparse.ArgumentParser(description=__doc__)
     ap.add_argument("--seconds", type=int, default=600)
-    ap.add_argument("--seed", type=int, default=random.SystemRandom().randint(1, 10 ** 6))
     arguments(ap)
     args = ap.parse_args()
     try:

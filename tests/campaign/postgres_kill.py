@@ -136,7 +136,6 @@ def main():
     replica.ensure()
     ap = argparse.ArgumentParser(description=__doc__)
     ap.add_argument("--kills", type=int, default=100)
-    ap.add_argument("--seed", type=int, default=random.SystemRandom().randint(1, 10 ** 6))
     arguments(ap)
     args = ap.parse_args()
     try:

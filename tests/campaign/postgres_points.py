@@ -188,7 +188,6 @@ def main():
     replica.ensure()
     ap = argparse.ArgumentParser(description=__doc__)
     ap.add_argument("--ci", action="store_true", help="a tenth of it, by the seed")
-    ap.add_argument("--seed", type=int, default=random.SystemRandom().randint(1, 10 ** 6))
     ap.add_argument("--only", default="", help="points whose name contains this")
     ap.add_argument("--part", choices=("crash", "fail"))
     arguments(ap)
