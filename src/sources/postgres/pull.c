@@ -289,7 +289,7 @@ static void on_end(void *arg, const struct mr_err *err, const char *state)
     if (s->intake)
         s->bytes_run += intake_bytes(s->intake);
     if (s->state == STREAM_ENDING || why.code != MR_OK || s->err.code != MR_OK) {
-        bool much = s->intake && intake_bytes(s->intake) > s->pg->o->chunk;
+        bool much = s->intake && intake_bytes(s->intake) > postgres_chunk(s->pg->o, s->o);
         for (struct relation *r = s->relations; r; r = r->next)
             r->catch_up |= much || conflict || why.code == MR_ETIMEDOUT; /* of those that are larger than a chunk */
         run_fail(s, s->err.code != MR_OK && s->state != STREAM_ENDING ? &s->err : &why);
