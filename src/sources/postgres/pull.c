@@ -307,6 +307,15 @@ static void on_end(void *arg, const struct mr_err *err, const char *state)
 
 /* ---- the rows are staged ---- */
 
+void pull_newest(struct pg_position *at, const struct stream *s, const struct intake_part *part)
+{
+    if (part->newest == PG_ALL)
+        return;
+    int64_t us = pg_watermark_us(s->watermark->form, s->unit_us, part->newest);
+    if (us > at->newest)
+        at->newest = us;
+}
+
 static void move(struct stream *s, struct relation *r, struct decision *d)
 {
     struct intake_part *p = &r->part_now;
@@ -340,11 +349,7 @@ static void move(struct stream *s, struct relation *r, struct decision *d)
     next->database = s->pg->database;
     next->relation = r->oid;
     next->node = r->node_seen;
-    if (p->newest != PG_ALL) {
-        int64_t us = pg_watermark_us(s->watermark->form, s->unit_us, p->newest);
-        if (us > next->newest)
-            next->newest = us;
-    }
+    pull_newest(next, s, p);
     if (!next->columns || strcmp(next->columns, s->columns_json) != 0) {
         free(next->columns);
         next->columns = strdup(s->columns_json);

@@ -247,6 +247,7 @@ static void on_fed(void *arg, const struct mr_err *err)
     snprintf(r->at.by, sizeof r->at.by, "%s", s->by);
     if (!r->at.columns)
         r->at.columns = strdup(s->columns_json);
+    pull_newest(&r->at, s, &c->part);
     pg_walk_done(&r->at.walk, c->span);
     mr_cell_set(s->pages_left, (double)pg_walk_left(&r->at.walk));
     if (pg_walk_whole(&r->at.walk))
