@@ -105,7 +105,7 @@ void pg_advise_transactions(struct pg_lines *l, const struct postgres_options *o
 void pg_advise_table(struct pg_lines *l, const struct postgres_options *o, const struct pg_stream_options *s, const struct pg_table_facts *f, const struct pg_server_facts *server);
 
 /* -- as people read them; out is returned -- */
-enum { PG_SAID_ROOM = 32 };
+enum { PG_SAID_ROOM = 64 };
 const char *pg_say_bytes(int64_t bytes, char out[PG_SAID_ROOM]);
 const char *pg_say_seconds(int64_t seconds, char out[PG_SAID_ROOM]); /* "3 h 20 min" */
 const char *pg_say_ms(int64_t ms, char out[PG_SAID_ROOM]);           /* the same, or "500 ms" */

@@ -271,7 +271,7 @@ static void on_event(uv_poll_t *poll, int status, int events)
         }
         want(c);
     }
-    if (!(events & UV_READABLE) || (c->held && status == 0))
+    if (!(events & UV_READABLE) || c->held)
         return;
     if (!PQconsumeInput(c->pq)) {
         /* what has come before the end is read first: the server may have said why */
@@ -281,6 +281,8 @@ static void on_event(uv_poll_t *poll, int status, int events)
             lost(c, MR_ENET, PQerrorMessage(c->pq));
         return;
     }
+    if (status < 0)
+        want(c); /* libuv has stopped looking; what is left in the socket is read until it ends */
     tell_notifies(c);
     if (c->state == CONN_BUSY && !uv_is_active((uv_handle_t *)&c->again))
         take(c);

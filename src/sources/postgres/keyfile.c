@@ -85,7 +85,8 @@ enum mr_code pg_keys_put(struct pg_keys_out *o, struct mr_str key, struct mr_err
         same++;
     put_number(&o->block, same);
     put_number(&o->block, key.n - same);
-    mr_buf_put(&o->block, key.p + same, key.n - same);
+    if (key.n > same)
+        mr_buf_put(&o->block, key.p + same, key.n - same);
     mr_buf_clear(&o->last);
     mr_buf_put(&o->last, key.p, key.n);
     if (o->block.failed || o->last.failed)
@@ -154,12 +155,12 @@ static enum mr_code read_n(struct pg_keys_in *in, struct mr_buf *to, size_t n, b
 
 enum mr_code pg_keys_in_init(struct pg_keys_in *in, enum pg_keys_kind kind, pg_keys_read_cb read, void *arg, struct mr_err *err)
 {
-    bool whole;
+    bool whole = false;
     *in = (struct pg_keys_in){.kind = kind, .read = read, .arg = arg};
     mr_buf_init(&in->description, PG_KEYS_DESCRIPTION);
     mr_buf_init(&in->packed, PACKED_MOST);
     mr_buf_init(&in->block, BLOCK_MOST);
-    mr_buf_init(&in->last, PG_KEY_MAX);
+    mr_buf_init(&in->last, PG_KEY_MAX + 1);
     enum mr_code code = read_n(in, &in->packed, HEAD, &whole, err);
     if (code != MR_OK)
         return code;
@@ -195,7 +196,7 @@ static enum mr_code take_end(struct pg_keys_in *in, struct mr_err *err)
 {
     const unsigned char *p = (const unsigned char *)in->packed.p;
     uint64_t count = get_u32(p) | (uint64_t)get_u32(p + 4) << 32;
-    bool whole;
+    bool whole = false;
     if (in->kind != PG_KEYS_SORTED || count != (uint64_t)in->count)
         return corrupt(in, "its end does not belong to it", err);
     enum mr_code code = read_n(in, &in->packed, 1, &whole, err);
@@ -209,7 +210,7 @@ static enum mr_code take_end(struct pg_keys_in *in, struct mr_err *err)
 
 static enum mr_code next_block(struct pg_keys_in *in, struct mr_err *err)
 {
-    bool whole;
+    bool whole = false;
     unsigned char head[BLOCK_HEAD];
     enum mr_code code = read_n(in, &in->packed, BLOCK_HEAD, &whole, err);
     if (code != MR_OK)
@@ -280,6 +281,7 @@ enum mr_code pg_keys_next(struct pg_keys_in *in, struct mr_err *err)
     if (in->kind == PG_KEYS_SORTED && in->count && pg_keys_compare((struct mr_str){rest, more}, (struct mr_str){in->last.p + same, in->last.n - same}) <= 0)
         return corrupt(in, "its keys are not in order", err);
     in->last.n = same;
+    mr_buf_reserve(&in->last, more + 1); /* an empty key is one, too */
     mr_buf_put(&in->last, rest, more);
     if (in->last.failed)
         return mr_err_set(err, MR_ENOMEM, "no memory for a key of %zu bytes", same + more);
@@ -321,7 +323,7 @@ void pg_keys_merge_init(struct pg_keys_merge *m, struct pg_keys_in *const *input
     assert(m->heap);
     for (size_t i = 0; i < count; i++)
         m->heap[i] = inputs[i];
-    mr_buf_init(&m->last, PG_KEY_MAX);
+    mr_buf_init(&m->last, PG_KEY_MAX + 1);
 }
 
 void pg_keys_merge_free(struct pg_keys_merge *m)

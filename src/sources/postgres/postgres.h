@@ -34,6 +34,7 @@ enum {
     PG_PAGE = 8192,             /* bytes; of a server that was built otherwise it is asked */
     SLICE_BYTES = 512 << 10,    /* of rows, handed to a worker at once */
     INTAKE_BYTES = 2 << 20,       /* waiting for it, before the server has to */
+    ASK_MS = 5000,              /* whether a person has set a position is looked at this often */
     QUIET_MOVE_MS = 60000,      /* a position that moves over no row is decided this late */
     WENT_BACK_IDS = 100000,     /* that are read again where a server has lost some */
     LOOK_MS = 30000             /* relations and columns are looked at this often, and whenever a run finds them changed */
@@ -123,6 +124,7 @@ struct relation {
     struct pg_position at;  /* as of the last decision asked for, and what runs without rows have moved since */
     int64_t version;        /* that its next move expects */
     uint64_t moved_ms;      /* of the last move; 0: never */
+    uint64_t asked_ms;      /* when its version in the store was looked at */
     struct pg_ids *ids;
     char **stale;           /* rows of the store that the next decision takes away */
     size_t stale_count;
@@ -292,6 +294,7 @@ void look_events(const struct relation *r, struct intake *f);
 
 /* -- state.c */
 void relation_load(struct relation *r);          /* run_go_on() or run_fail() */
+void relation_ask(struct relation *r);           /* is it still ours? If not, it is loaded anew; the same */
 void relations_list(struct stream *s);           /* those that the store knows; the same */
 void relation_free(struct relation *r);
 void relation_anew(struct relation *r);          /* as if it had never been read */

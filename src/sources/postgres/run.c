@@ -129,6 +129,8 @@ static bool load(struct stream *s)
     for (struct relation *r = s->relations; r; r = r->next)
         if (r->state == RELATION_NEW)
             relation_load(r);
+        else if (r->state == RELATION_LOADED && r->there && r->undecided == 0 && mr_loop_now_ms(s->pg->loop) - r->asked_ms >= ASK_MS)
+            relation_ask(r);
     s->loading--;
     return s->loading == 0;
 }

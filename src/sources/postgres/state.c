@@ -137,7 +137,7 @@ static void on_position(void *arg, const struct mr_err *err, const struct mr_pos
         r->at.swept = r->at.x;
     if (r->s->history.count == 0)
         r->s->history = r->at.runs;
-    r->moved_ms = mr_loop_now_ms(r->s->pg->loop);
+    r->moved_ms = r->asked_ms = mr_loop_now_ms(r->s->pg->loop);
     prefix(r, ours, sizeof ours);
     read_more(r, mr_str_c(ours));
 }
@@ -194,6 +194,28 @@ void relation_back(struct relation *r, uint64_t x)
     r->at.l = MR_NO_TIME;
     r->at.lsn = r->at.timeline = 0;
     r->at.held_count = 0;
+}
+
+static void on_version(void *arg, const struct mr_err *err, const struct mr_position *position)
+{
+    struct relation *r = arg;
+    r->s->loading--;
+    if (err->code != MR_OK) {
+        run_fail(r->s, err);
+        return;
+    }
+    if (position->version != r->version)
+        r->state = RELATION_NEW;
+    run_go_on(r->s);
+}
+
+void relation_ask(struct relation *r)
+{
+    char part[600];
+    part_name(r, part, sizeof part);
+    r->asked_ms = mr_loop_now_ms(r->s->pg->loop);
+    r->s->loading++;
+    mr_source_position(r->s->pg->src, mr_str_c(r->s->name), mr_str_c(part), on_version, r);
 }
 
 /* Partitions that were there, and may be no more. */
@@ -307,7 +329,7 @@ void decision_move(struct decision *d, struct relation *r, int64_t l, const stru
                                                   .expected_version = r->version++,
                                                   .value = keep(d, strndup(value.p, value.n))};
     mr_buf_free(&value);
-    r->moved_ms = mr_loop_now_ms(r->s->pg->loop);
+    r->moved_ms = r->asked_ms = mr_loop_now_ms(r->s->pg->loop);
 }
 
 /* ---- flights ---- */
