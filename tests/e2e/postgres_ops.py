@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a person sees and does: what check says of each table, the state that can be set and reset, a range that lands again, counts that are unusual, metrics, configs that are
 refused with a reason."""
+import glob
 import json
 import os
 import re
@@ -194,6 +195,33 @@ def test_a_range_lands_again_under_a_run_of_its_own():
         case.equal((ids([r for r in s.records() if r.value.get("replay") == "rest"])), [96, 97, 98, 99])
         s.sql("INSERT INTO orders VALUES (100)")
         case.equal(ids(s.pull()), [100])
+
+
+def what_a_lost_landing_held_lands_again(method, chunk, point):
+    """A staged file that is gone before it is published: the landing is told as lost, and read again from the table."""
+    with shop({"orders": orders(method=method)}, *ORDERS, chunk=chunk, parallel=1) as s:
+        s.sql("INSERT INTO orders SELECT n FROM generate_series(1, 20000) n")
+        s.server.cli("run", "--once", extra={"MILLRACE_CRASH": point})
+        for path in glob.glob(os.path.join(s.home.at("zone"), "_staging", "*", "*.part")):
+            os.unlink(path)
+        s.server.drain()
+        lost = sorted(set(re.findall(r"--landing (\S+)", s.cli("verify", code=1))))
+        case.true(lost, "a landing is lost")
+        case.true(len(ids(s.records())) < 20000, "and with it rows")
+        for landing in lost:
+            s.cli("replay", "--landing", landing)
+            s.cli("replay", "--landing", landing, code=1)  # it is lost no more
+        case.equal(sorted(ids(s.records())), list(range(1, 20001)), "each once")
+        s.cli("verify")
+
+
+def test_what_a_lost_landing_of_a_pull_held_lands_again():
+    what_a_lost_landing_held_lands_again("exact", "64MiB", "decide_committed:1")
+    what_a_lost_landing_held_lands_again("xid", "64MiB", "decide_committed:1")
+
+
+def test_what_lost_landings_of_a_first_read_held_lands_again():
+    what_a_lost_landing_held_lands_again("exact", "128KiB", "decide_committed:2")
 
 
 # -- counts -----------------------------------------------------------------------------------------------------------------

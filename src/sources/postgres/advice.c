@@ -238,7 +238,7 @@ void pg_advise_primary(struct pg_lines *l, const struct postgres_options *o, con
 
 static void advise_oldest(struct pg_lines *l, const struct postgres_options *o, const struct pg_server_facts *f)
 {
-    char open[PG_SAID_ROOM], idle[PG_SAID_ROOM], statement[PG_SAID_ROOM], limit[192];
+    char open[PG_SAID_ROOM], idle[PG_SAID_ROOM], statement[PG_SAID_ROOM], limit[384];
     snprintf(limit, sizeof limit, "%s (idle_in_transaction_session_timeout %s, statement_timeout %s)", f->idle_ms || f->statement_ms ? "long ones are ended" : "nothing ends one that stays open",
              f->idle_ms ? pg_say_ms(f->idle_ms, idle) : "0", f->statement_ms ? pg_say_ms(f->statement_ms, statement) : "0");
     if (f->open_s < 0)

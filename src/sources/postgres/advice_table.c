@@ -122,7 +122,7 @@ static void say_rights(struct pg_lines *l, const struct pg_stream_options *s, co
 static void say_first_read(struct pg_lines *l, const struct postgres_options *o, const struct pg_stream_options *s, const struct pg_table_facts *f, const char *what)
 {
     char time[PG_SAID_ROOM], chunk[PG_SAID_ROOM], count[PG_SAID_ROOM];
-    int64_t seconds = (f->bytes + f->toast) / READ_PER_S, per = f->page > 0 ? o->chunk / f->page : 1, chunks = 0;
+    int64_t seconds = (f->bytes + f->toast) / READ_PER_S, per = f->page > 0 ? postgres_chunk(o, s) / f->page : 1, chunks = 0;
     if (per < 1)
         per = 1;
     bool chunked = s->mode != PG_SNAPSHOT && f->method != PG_WINDOW && f->pages_most > per;
@@ -133,7 +133,7 @@ static void say_first_read(struct pg_lines *l, const struct postgres_options *o,
         pg_say_seconds(seconds, time);
     if (chunked)
         pg_line(l, f->version < FIRST_WITH_RANGES ? PG_WARN : PG_OK, "%s; the first read is done in about %s chunks of %s, %" PRId64 " at a time, each its own transaction, and goes on where it was cut off: about %s at 100 MB/s%s",
-                what, pg_say_count(chunks, count), pg_say_bytes(o->chunk, chunk), o->parallel, time, f->version < FIRST_WITH_RANGES ? "; before PostgreSQL 14 each chunk reads the whole table: raise `chunk`" : "");
+                what, pg_say_count(chunks, count), pg_say_bytes(postgres_chunk(o, s), chunk), postgres_parallel(o, s), time, f->version < FIRST_WITH_RANGES ? "; before PostgreSQL 14 each chunk reads the whole table: raise `chunk`" : "");
     else if (seconds > LONG_S)
         pg_line(l, PG_WARN, "%s; %s is one transaction of about %s at 100 MB/s, which keeps vacuum from cleaning up and begins anew if it is cut off", what, s->mode == PG_SNAPSHOT ? "each run" : "the first read", time);
     else

@@ -321,8 +321,8 @@ void look(struct stream *s)
     s->state = STREAM_LOOKING;
     s->looked_now = true;
     s->err = (struct mr_err){0};
-    if (pg_conn_version(s->link->conn) < 140000) {
-        run_fail(s, &(struct mr_err){.code = MR_ECONFIG, .msg = "the server is older than Postgres 14: it cannot be read in chunks"});
+    if (pg_conn_version(s->link->conn) && pg_conn_version(s->link->conn) < 130000) {
+        run_fail(s, &(struct mr_err){.code = MR_ECONFIG, .msg = "the server is older than Postgres 13: it does not tell transaction ids of 64 bits"});
         return;
     }
     mr_buf_init(&sql, 4 << 20);

@@ -71,6 +71,8 @@ static const struct mr_option stream_rows[] = {
      .def = "land",
      .doc = "Rows whose watermark is NULL: `land` them once, `skip` them, or `fail` the stream. By window they cannot land."},
     {.name = "skew", .type = MR_T_DURATION, .offset = STREAM(skew_ms), .def = "0s", .doc = "For this stream; 0s: as the source's."},
+    {.name = "chunk", .type = MR_T_SIZE, .offset = STREAM(chunk), .def = "0B", .max = "16GiB", .doc = "For this stream; 0B: as the source's."},
+    {.name = "parallel", .type = MR_T_INT, .offset = STREAM(parallel), .def = "0", .min = "0", .max = "64", .doc = "Chunks of this stream at the same time, at most `parallel` of the source; 0: as many."},
     {.name = "every", .type = MR_T_DURATION, .offset = STREAM(every_ms), .def = "0s", .doc = "For this stream; 0s: as the source's."},
     {.name = "cron", .type = MR_T_STRING, .offset = STREAM(cron), .doc = "For this stream."},
     {.name = "deletes",
@@ -158,6 +160,16 @@ const struct mr_option postgres_rows[] = {
 struct pg_style postgres_style(const struct postgres_options *o)
 {
     return (struct pg_style){.numeric_string = o->numeric_as == 1, .bigint_string = o->bigint_as == 1, .json_string = o->json_as == 1, .bytea = o->bytea_as == 1 ? PG_BYTEA_HEX : PG_BYTEA_BASE64};
+}
+
+int64_t postgres_chunk(const struct postgres_options *o, const struct pg_stream_options *s)
+{
+    return s->chunk ? s->chunk : o->chunk;
+}
+
+int64_t postgres_parallel(const struct postgres_options *o, const struct pg_stream_options *s)
+{
+    return s->parallel && s->parallel < o->parallel ? s->parallel : o->parallel;
 }
 
 struct mr_schedule postgres_schedule(const struct postgres_options *o, const struct pg_stream_options *s)

@@ -26,6 +26,7 @@ struct pg_stream_options {
     int null_watermark;  /* enum pg_null */
     int64_t skew_ms;     /* 0: the source's */
     int64_t every_ms;    /* 0: the source's */
+    int64_t chunk, parallel; /* 0: the source's */
     char *cron;
     bool deletes;
     int64_t deletes_every_ms;
@@ -54,6 +55,9 @@ extern const struct mr_option postgres_rows[];
 void postgres_validate(const char *name, const void *options, struct mr_where where, struct mr_config_errors *errors);
 /* How values are written. */
 struct pg_style postgres_style(const struct postgres_options *o);
+/* Of a stream's walks: bytes of a chunk, and how many at once. */
+int64_t postgres_chunk(const struct postgres_options *o, const struct pg_stream_options *s);
+int64_t postgres_parallel(const struct postgres_options *o, const struct pg_stream_options *s);
 /* When the stream runs. */
 struct mr_schedule postgres_schedule(const struct postgres_options *o, const struct pg_stream_options *s);
 

@@ -9,7 +9,7 @@
  *   pull.c      the range, under one snapshot ─► intake
  *   walk.c      whole relations in chunks of pages, several at once ─► intake
  *   keyscan.c   all keys ─► worker: keycompare.c ─► which are gone? ─► tombstones into a landing
- *   intake.c      rows of a COPY ─► slices ─► worker: which are new? ─► envelopes into a landing
+ *   intake.c    rows of a COPY ─► slices ─► worker: which are new? ─► envelopes into a landing
  *   pool.c      connections: who wants one gets it
  *
  * All of it runs on the loop but intake.c's jobs and connect.c's threads. */
@@ -33,7 +33,7 @@
 enum {
     PG_PAGE = 8192,             /* bytes; of a server that was built otherwise it is asked */
     SLICE_BYTES = 512 << 10,    /* of rows, handed to a worker at once */
-    INTAKE_BYTES = 2 << 20,       /* waiting for it, before the server has to */
+    INTAKE_BYTES = 2 << 20,     /* waiting for it, before the server has to */
     ASK_MS = 5000,              /* whether a person has set a position is looked at this often */
     QUIET_MOVE_MS = 60000,      /* a position that moves over no row is decided this late */
     WENT_BACK_IDS = 100000,     /* that are read again where a server has lost some */
@@ -324,6 +324,7 @@ void probe_free(struct pg_probe *p);
 
 /* -- pull.c */
 void pull(struct stream *s);
+void pull_newest(struct pg_position *at, const struct stream *s, const struct intake_part *part); /* the highest watermark that has landed */
 void pull_bound(struct mr_buf *sql, const struct stream *s, int64_t us); /* a time as a value of the watermark's type, not above it */
 /* "column op time": exact in any zone, for which an index is not used there. */
 void pull_compare(struct mr_buf *sql, const struct stream *s, const char *op, int64_t us);

@@ -289,7 +289,7 @@ static void on_end(void *arg, const struct mr_err *err, const char *state)
     if (s->intake)
         s->bytes_run += intake_bytes(s->intake);
     if (s->state == STREAM_ENDING || why.code != MR_OK || s->err.code != MR_OK) {
-        bool much = s->intake && intake_bytes(s->intake) > s->pg->o->chunk;
+        bool much = s->intake && intake_bytes(s->intake) > postgres_chunk(s->pg->o, s->o);
         for (struct relation *r = s->relations; r; r = r->next)
             r->catch_up |= much || conflict || why.code == MR_ETIMEDOUT; /* of those that are larger than a chunk */
         run_fail(s, s->err.code != MR_OK && s->state != STREAM_ENDING ? &s->err : &why);
@@ -306,6 +306,15 @@ static void on_end(void *arg, const struct mr_err *err, const char *state)
 }
 
 /* ---- the rows are staged ---- */
+
+void pull_newest(struct pg_position *at, const struct stream *s, const struct intake_part *part)
+{
+    if (part->newest == PG_ALL)
+        return;
+    int64_t us = pg_watermark_us(s->watermark->form, s->unit_us, part->newest);
+    if (us > at->newest)
+        at->newest = us;
+}
 
 static void move(struct stream *s, struct relation *r, struct decision *d)
 {
@@ -340,11 +349,7 @@ static void move(struct stream *s, struct relation *r, struct decision *d)
     next->database = s->pg->database;
     next->relation = r->oid;
     next->node = r->node_seen;
-    if (p->newest != PG_ALL) {
-        int64_t us = pg_watermark_us(s->watermark->form, s->unit_us, p->newest);
-        if (us > next->newest)
-            next->newest = us;
-    }
+    pull_newest(next, s, p);
     if (!next->columns || strcmp(next->columns, s->columns_json) != 0) {
         free(next->columns);
         next->columns = strdup(s->columns_json);

@@ -45,7 +45,7 @@ static void more(struct stream *s);
 
 static int64_t chunk_pages(const struct stream *s)
 {
-    int64_t pages = s->pg->o->chunk / (s->pg->page ? s->pg->page : PG_PAGE);
+    int64_t pages = postgres_chunk(s->pg->o, s->o) / (s->pg->page ? s->pg->page : PG_PAGE);
     return pages > 0 ? pages : 1;
 }
 
@@ -247,6 +247,7 @@ static void on_fed(void *arg, const struct mr_err *err)
     snprintf(r->at.by, sizeof r->at.by, "%s", s->by);
     if (!r->at.columns)
         r->at.columns = strdup(s->columns_json);
+    pull_newest(&r->at, s, &c->part);
     pg_walk_done(&r->at.walk, c->span);
     mr_cell_set(s->pages_left, (double)pg_walk_left(&r->at.walk));
     if (pg_walk_whole(&r->at.walk))
@@ -374,7 +375,7 @@ static void more(struct stream *s)
             if (c->state != CHUNK_DECIDING) /* those are in walk.done */
                 busy[count++] = c->span;
         }
-        if (reading >= (size_t)s->pg->o->parallel || count >= MR_COUNT(busy) || r->undecided > 2 * (unsigned)s->pg->o->parallel ||
+        if (reading >= (size_t)postgres_parallel(s->pg->o, s->o) || count >= MR_COUNT(busy) || r->undecided > 2 * (unsigned)s->pg->o->parallel ||
             !pg_walk_next(&r->at.walk, busy, count, chunk_pages(s), &next))
             break;
         struct chunk *c;
