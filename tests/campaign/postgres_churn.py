@@ -9,6 +9,7 @@ usage: postgres_churn.py [--seconds 600] [--seed N] [--state postgres] [--zone s
 """
 import argparse
 import collections
+import contextlib
 import copy
 import os
 import random
@@ -18,14 +19,13 @@ import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
-import case  # noqa: E402
 import replica  # noqa: E402
 from pair import result, tell  # noqa: E402
 from pulled import Watch, judge  # noqa: E402
 from pulls import SOURCE, busy, doubled, finish  # noqa: E402
 from replica import Primary, Standby, Way, psycopg  # noqa: E402
 from server import until  # noqa: E402
-from world import arguments, world  # noqa: E402
+from world import arguments, ending, world  # noqa: E402
 from zone import Reader  # noqa: E402
 
 WATCHES = (Watch("orders"), Watch("events", whole=True))
@@ -189,19 +189,8 @@ def main():
     ap.add_argument("--seconds", type=int, default=600)
     arguments(ap)
     args = ap.parse_args()
-    try:
-        with world(args) as w:
-            first = Primary()
-            second = Standby(first)
-            try:
-                campaign(args, w, first, second)
-            finally:
-                second.stop()
-                first.stop()
-    except case.Skip as e:
-        sys.exit(case.skipped(str(e)))
-    except AssertionError as e:
-        sys.exit(f"postgres_churn: {e}")
+    with ending("postgres_churn"), world(args) as w, contextlib.closing(Primary()) as first, contextlib.closing(Standby(first)) as second:
+        campaign(args, w, first, second)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ whom.
 usage: postgres_kill.py [--kills 100] [--seed N] [--state postgres] [--zone s3]
 """
 import argparse
+import contextlib
 import os
 import random
 import signal
@@ -16,14 +17,13 @@ import sys
 import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
-import case  # noqa: E402
 import replica  # noqa: E402
 from pair import result, tell  # noqa: E402
 from pulled import Watch, judge  # noqa: E402
 from pulls import Trouble, busy, doubled, finish  # noqa: E402
 from replica import Primary  # noqa: E402
 from server import until  # noqa: E402
-from world import arguments, world  # noqa: E402
+from world import arguments, ending, world  # noqa: E402
 from zone import Reader  # noqa: E402
 
 KINDS = ("load",) * 5 + ("recovery",) * 2 + ("drain", "once", "stop")     # shares, in tenths
@@ -138,17 +138,8 @@ def main():
     ap.add_argument("--kills", type=int, default=100)
     arguments(ap)
     args = ap.parse_args()
-    try:
-        with world(args) as w:
-            server = Primary()
-            try:
-                campaign(args, w, server)
-            finally:
-                server.stop()
-    except case.Skip as e:
-        sys.exit(case.skipped(str(e)))
-    except AssertionError as e:
-        sys.exit(f"postgres_kill: {e}")
+    with ending("postgres_kill"), world(args) as w, contextlib.closing(Primary()) as server:
+        campaign(args, w, server)
 
 
 if __name__ == "__main__":

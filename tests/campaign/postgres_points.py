@@ -23,9 +23,9 @@ import case  # noqa: E402
 import replica  # noqa: E402
 from pair import result, tell  # noqa: E402
 from pulled import Watch, judge  # noqa: E402
-from pulls import busy, finish, primary  # noqa: E402
+from pulls import busy, finish  # noqa: E402
 from server import Died, has_faults, points, until  # noqa: E402
-from world import arguments, world  # noqa: E402
+from world import arguments, ending, world  # noqa: E402
 from zone import Reader  # noqa: E402
 
 OWN = ("pull_", "postgres_", "pg_")
@@ -194,13 +194,8 @@ def main():
     args = ap.parse_args()
     if not has_faults():
         sys.exit(case.skipped("this build has no named points"))
-    try:
-        with world(args) as w:
-            primary()
-            code = campaign(args, w)
-    except case.Skip as e:
-        sys.exit(case.skipped(str(e)))
-    sys.exit(code)
+    with ending("postgres_points"), world(args) as w:
+        sys.exit(campaign(args, w))
 
 
 if __name__ == "__main__":

@@ -67,7 +67,8 @@ class Postgres:
         self.log = open(os.path.join(self.folder, "server.log"), "ab")
         for tries in range(50):
             begun = self.log.tell()
-            self.process = subprocess.Popen([*self.owner, tool("postgres"), "-D", self.data], stdout=self.log, stderr=self.log, cwd="/")
+            dies = ["--pdeathsig", "KILL"] if self.owner else [] # with who started it: its backends notice
+            self.process = subprocess.Popen([*self.owner, *dies, tool("postgres"), "-D", self.data], stdout=self.log, stderr=self.log, cwd="/")
             try:
                 until("Postgres answers", self.answers)
                 return

@@ -73,7 +73,7 @@ class Node(Postgres):
             return psycopg.connect(self.dsn(database, user, password, connect_timeout=10, **more), autocommit=autocommit)
         except psycopg.OperationalError:
             if self.process and self.process.poll() is not None:
-                raise AssertionError(f"Postgres ended by itself with {self.process.returncode}: {self.log_text()[-3000:]}") from None
+                raise psycopg.OperationalError(f"Postgres has ended with {self.process.returncode}: {self.log_text()[-3000:]}") from None
             raise
 
     def rows(self, text, *values, database="postgres"):
@@ -119,6 +119,9 @@ class Node(Postgres):
     def restart(self, how=signal.SIGINT):
         self.end(how)
         self.start()
+
+    def close(self):
+        self.stop()
 
     def log_text(self):
         with open(os.path.join(self.folder, "server.log"), errors="replace") as f:
