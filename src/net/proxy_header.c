@@ -53,13 +53,14 @@ static bool read_line(struct mr_str line, struct mr_proxy *out)
 
 static enum mr_proxy_step parse_v1(struct mr_str bytes, struct mr_proxy *out)
 {
-    const char *end = memchr(bytes.p, '\r', bytes.n < V1_MAX ? bytes.n : V1_MAX);
+    const size_t most = V1_MAX - 1; /* of the line and its CR */
+    const char *end = memchr(bytes.p, '\r', bytes.n < most ? bytes.n : most);
     size_t start = sizeof v1_start - 1;
     if (!end)
-        return bytes.n < V1_MAX ? MR_PROXY_MORE : MR_PROXY_BAD;
+        return bytes.n < most ? MR_PROXY_MORE : MR_PROXY_BAD;
     size_t n = (size_t)(end - bytes.p);
     if (n + 1 == bytes.n)
-        return n + 1 < V1_MAX ? MR_PROXY_MORE : MR_PROXY_BAD;
+        return MR_PROXY_MORE;
     if (bytes.p[n + 1] != '\n' || n < start)
         return MR_PROXY_BAD;
     out->n = n + 2;

@@ -49,8 +49,15 @@ static void what_is_no_line_of_version_1(void **state)
             fail_msg("%s", cases[i]);
     char longest[200] = "PROXY UNKNOWN ";
     memset(longest + 14, 'x', sizeof longest - 14);
-    assert_int_equal(parse(longest, 106, &p), MR_PROXY_MORE);
-    assert_int_equal(parse(longest, 107, &p), MR_PROXY_BAD); /* 107 with its end, at most */
+    assert_int_equal(parse(longest, 105, &p), MR_PROXY_MORE);
+    assert_int_equal(parse(longest, 106, &p), MR_PROXY_BAD); /* 107 with its end, at most: it will not be a line any more */
+    memcpy(longest + 105, "\r\n", 2);
+    for (size_t n = 1; n < 107; n++)
+        assert_int_equal(parse(longest, n, &p), MR_PROXY_MORE);
+    assert_int_equal(parse(longest, 107, &p), MR_PROXY_DONE);
+    memcpy(longest + 105, "x\r\n", 3);
+    assert_int_equal(parse(longest, 107, &p), MR_PROXY_BAD);
+    assert_int_equal(parse(longest, 108, &p), MR_PROXY_BAD); /* had it come at once it was taken, bit by bit it was not */
 }
 
 #define V2 "\r\n\r\n\0\r\nQUIT\n"
